@@ -1,0 +1,97 @@
+"""The network: neural bits in, scores out, and from the scores calibrated probabilities.
+
+Whole numbers up to the scores, so that a part without a floating-point unit can stop there and a
+text's scores are the same alone, in a batch, and on every machine. This is the readable reference:
+whole numbers below 2^53 are exact in float64, so the matrix products here are exact too.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from neuralbits.packing import Precision
+
+Activation = Literal["linear", "relu"]
+
+ACTIVATION_LIMIT = 127
+"""Activations are whole numbers of 8 bits, from -127 to 127."""
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """A layer of H units that read I inputs.
+
+    Between layers an accumulated sum z becomes the activation
+    ``clamp(⌊(z + bias) · multiplier / 2^shift + 1/2⌋, low, 127)``, low being -127, or 0 after
+    ReLU: batch normalisation and the scale of the weights, folded into two whole numbers a unit.
+    The output layer has no multiplier; its ``z + bias`` are the scores.
+    """
+
+    weights: npt.NDArray[np.float64]
+    """Shape (H, I): whole numbers, unless the precision is ``float``."""
+    precision: Precision
+    """How the file stores the weights."""
+    bias: npt.NDArray[np.int32] | npt.NDArray[np.float32]
+    """Shape (H,); float32 when the precision is ``float``."""
+    multiplier: npt.NDArray[np.int16] | None = None
+    """Shape (H,), or None for the output layer."""
+    shift: int = 0
+    """From 0 to 30."""
+    activation: Activation = "linear"
+
+    @property
+    def units(self) -> int:
+        """H, the number of outputs."""
+        return int(self.weights.shape[0])
+
+    @property
+    def inputs(self) -> int:
+        """I, the number of inputs."""
+        return int(self.weights.shape[1])
+
+    def accumulate(self, inputs: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return ``z + bias``: shape (B, I) in, (B, H) out."""
+        return inputs @ self.weights.T + self.bias
+
+    def activate(self, sums: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return the activations of ``z + bias``: shape (B, H) in and out."""
+        assert self.multiplier is not None, "the output layer's sums are scores"
+        low = 0 if self.activation == "relu" else -ACTIVATION_LIMIT
+        scaled = np.floor(sums * self.multiplier / 2.0**self.shift + 0.5)
+        return np.clip(scaled, low, ACTIVATION_LIMIT)
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """The projection network's learned part: layers that read bits, the last giving C scores."""
+
+    layers: Sequence[Layer]
+    scale: float
+    """What a score of 1 is as a logit."""
+
+    def scores(self, bits: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+        """Score every intent: bits of shape (B, T·d) in, (B, C) out.
+
+        Bits are read as -1 and 1. Scores are whole numbers if no layer is ``float``.
+        """
+        values = 2 * bits.astype(np.float64) - 1
+        *hidden, output = self.layers
+        for layer in hidden:
+            values = layer.activate(layer.accumulate(values))
+        return output.accumulate(values)
+
+    def probabilities(
+        self, bits: npt.NDArray[np.uint8], temperature: float
+    ) -> npt.NDArray[np.float64]:
+        """Return the intents' probabilities, shape (B, C), rows adding up to 1.
+
+        The logits are divided by the temperature that calibrates them (Guo et al. 2017,
+        arXiv:1706.04599, eq. 9).
+        """
+        logits = self.scores(bits) * (self.scale / temperature)
+        odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+        probabilities: npt.NDArray[np.float64] = odds / odds.sum(axis=1, keepdims=True)
+        return probabilities

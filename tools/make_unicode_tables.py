@@ -1,0 +1,137 @@
+"""Write neuralbits/_unicode.py, the Unicode tables that the runtime uses.
+
+Python's own tables change with its version, and a text must give the same bits under all of them.
+So the tables are computed once, here, from one version of Unicode, and committed:
+
+    python3.13 tools/make_unicode_tables.py > neuralbits/_unicode.py
+
+docs/projection.md states the rules; this script is their only implementation.
+"""
+
+import sys
+import unicodedata
+from collections.abc import Callable, Iterable
+
+UNICODE_VERSION = "15.1.0"
+REPLACEMENT = "\ufffd"
+HANGUL_SYLLABLES = range(0xAC00, 0xD7A4)  # decomposed by arithmetic, in neuralbits/text.py
+# Apostrophes join what they stand in: "what's" and "whats" are one word.
+APOSTROPHES = frozenset("'\u2018\u2019\u02bc\u02bb")
+# Punctuation that a person says aloud; the rest separates tokens, as a space does.
+SPOKEN_PUNCTUATION = frozenset("%\u2030\u066a&@#")
+VARIATION_SELECTORS = frozenset(
+    chr(code) for first, last in ((0x180B, 0x180F), (0xFE00, 0xFE0F), (0xE0100, 0xE01EF))
+    for code in range(first, last + 1)
+)  # fmt: skip
+
+
+def is_accent(character: str) -> bool:
+    """Tell whether this is a mark that readers add or leave out freely.
+
+    By canonical combining class: 10-36 are Hebrew points, Arabic vowel signs and the Syriac
+    alaph; 200 and above are marks placed around a letter. The classes below 10 and from 84 to 132
+    (nukta, kana voicing, virama, South-East Asian and Tibetan vowels and tones) spell words apart.
+    """
+    combining_class = unicodedata.combining(character)
+    return 10 <= combining_class <= 36 or combining_class >= 200
+
+
+def fold_character(character: str) -> str:
+    """Return what one character of an already decomposed, case-folded text becomes."""
+    category = unicodedata.category(character)
+    if category == "Cs":
+        return REPLACEMENT
+    if character in APOSTROPHES or character in VARIATION_SELECTORS or category == "Cf":
+        return ""
+    if character == "\u034f" or is_accent(character):
+        return ""
+    if category[0] == "Z" or category == "Cc":
+        return " "
+    if category[0] == "P" and character not in SPOKEN_PUNCTUATION:
+        return " "
+    return character
+
+
+def fold(character: str) -> str:
+    """Decompose and case-fold one code point until nothing changes, then fold what is left."""
+    before, after = "", character
+    while after != before:
+        before = after
+        after = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", before).casefold())
+    return "".join(map(fold_character, after))
+
+
+def ranges(codes: Iterable[int], may_hold: Callable[[int], bool]) -> list[tuple[int, int]]:
+    """Cover ``codes`` with few ranges, bridging gaps in which ``may_hold`` allows every code."""
+    result: list[tuple[int, int]] = []
+    for code in codes:
+        if result and all(map(may_hold, range(result[-1][1] + 1, code))):
+            result[-1] = (result[-1][0], code)
+        else:
+            result.append((code, code))
+    return result
+
+
+def literal(name: str, type_: str, items: Iterable[str], brackets: str) -> str:
+    """Format a Python collection, as many items a line as fit."""
+    lines, line = [], "   "
+    for item in items:
+        if len(line) + len(item) + 2 > 100:
+            lines.append(line)
+            line = "   "
+        line += f" {item},"
+    return "\n".join([f"{name}: {type_} = {brackets[0]}", *lines, line, brackets[1]])
+
+
+def main() -> None:
+    """Print the module."""
+    if unicodedata.unidata_version != UNICODE_VERSION:
+        sys.exit(
+            f"This Python holds Unicode {unicodedata.unidata_version}, the tables are of "
+            f"{UNICODE_VERSION}: run me with Python 3.13."
+        )
+    codes = [code for code in range(sys.maxunicode + 1) if code not in HANGUL_SYLLABLES]
+    folded = {code: fold(chr(code)) for code in codes}
+    changed = {code: text for code, text in folded.items() if text != chr(code)}
+    stay = [code for code in codes if code not in changed]
+
+    def of_category(*initials: str) -> list[int]:
+        return [code for code in stay if unicodedata.category(chr(code))[0] in initials]
+
+    def never_met(code: int) -> bool:
+        return code in changed or code in HANGUL_SYLLABLES
+
+    def range_items(codes: Iterable[int]) -> list[str]:
+        return [f"(0x{first:X}, 0x{last:X})" for first, last in ranges(codes, lambda _: False)]
+
+    def class_items(codes: Iterable[int]) -> list[str]:
+        return [f"(0x{first:X}, 0x{last:X})" for first, last in ranges(codes, never_met)]
+
+    mapped = {code: text for code, text in changed.items() if text not in ("", " ", REPLACEMENT)}
+    pairs = "tuple[tuple[int, int], ...]"
+    removed = [code for code, text in changed.items() if text == ""]
+    separators = [code for code, text in changed.items() if text == " "]
+    replaced = [code for code, text in changed.items() if text == REPLACEMENT]
+    print(
+        f'"""Unicode {UNICODE_VERSION}, as the runtime reads it.\n\n'
+        "Generated by tools/make_unicode_tables.py; do not edit. Ranges hold their last code.\n"
+        '"""\n\n'
+        f'UNICODE_VERSION = "{UNICODE_VERSION}"\n'
+    )
+    print("# Code points that vanish: accents, apostrophes, format characters.")
+    print(literal("REMOVED", pairs, range_items(removed), "()"))
+    print("\n# Code points that become a space: white space, controls, punctuation.")
+    print(literal("SEPARATORS", pairs, range_items(separators), "()"))
+    print("\n# Code points that are no character: they become U+FFFD.")
+    print(literal("REPLACED", pairs, range_items(replaced), "()"))
+    print("\n# Code points that become others: case folding and decomposition.")
+    items = [f"0x{code:X}: {text!a}".replace("'", '"') for code, text in mapped.items()]
+    print(literal("FOLDED", "dict[int, str]", items, "{}"))
+    print("\n# Of what is left: letters with their marks, and digits. All else is a symbol.")
+    print(literal("LETTERS", pairs, class_items(of_category("L", "M")), "()"))
+    print()
+    print(literal("DIGITS", pairs, class_items(of_category("N")), "()"))
+
+
+if __name__ == "__main__":
+    main()
