@@ -1,0 +1,86 @@
+"""The budget: from a size in bytes to the widths of the projection and of the network."""
+
+import re
+from bisect import bisect_right
+from dataclasses import replace
+from functools import partial
+
+import torch
+
+from model_training.projection_network import ProjectionNetwork
+from model_training.settings import Settings
+from neuralbits import artifact
+from neuralbits.artifact import Artifact
+from neuralbits.errors import NeuralbitsError
+
+BITS_PER_FUNCTION = 64
+FUNCTIONS = (64, 32, 16, 8, 4)
+FEWEST_UNITS, MOST_UNITS = 32, 128
+
+_UNITS = {"": 1, "b": 1, "kb": 1000, "kib": 1024, "mb": 1000**2, "mib": 1024**2}
+
+
+class BudgetError(NeuralbitsError):
+    """A size that is none, or that no artifact for these labels fits into."""
+
+
+def parse_size(text: str) -> int:
+    """Read a size such as ``64KiB``, ``64 kB`` or ``65536``, in bytes.
+
+    Raises:
+        BudgetError: the text is no size.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", text.lower())
+    if not match or match[2] not in _UNITS:
+        raise BudgetError(f"{text!r} is no size; write it like 64KiB, 16kB or 65536")
+    return int(float(match[1]) * _UNITS[match[2]])
+
+
+def blank(settings: Settings, labels: tuple[str, ...], provenance: dict[str, object]) -> Artifact:
+    """Return an untrained artifact, as large as the trained one with this provenance."""
+    torch.manual_seed(0)
+    network = ProjectionNetwork(settings.projection.bits, len(labels), settings.network)
+    return Artifact(settings.projection, network.fold(), labels, 1 / 3, 1 / 3, provenance)
+
+
+def fit(
+    settings: Settings, labels: tuple[str, ...], provenance: dict[str, object], max_size: int
+) -> Settings:
+    """Widen the projection and the first hidden layer as far as the budget goes.
+
+    As many bits as leave room for `FEWEST_UNITS` units, then as many units as fit: what
+    docs/accuracy.md found to use the bytes best. All else in the settings stays.
+
+    Args:
+        settings: the settings, whose projection's functions and network's first width are chosen.
+        labels: the intents, whose names take room too.
+        provenance: as large as the one that the artifact will hold.
+        max_size: in bytes.
+
+    Raises:
+        BudgetError: not even the smallest network fits.
+    """
+
+    def candidate(functions: int, units: int) -> Settings:
+        return replace(
+            settings,
+            projection=replace(
+                settings.projection, functions=functions, bits_per_function=BITS_PER_FUNCTION
+            ),
+            network=replace(settings.network, widths=(units, *settings.network.widths[1:])),
+        )
+
+    def size(functions: int, units: int) -> int:
+        return len(artifact.encode(blank(candidate(functions, units), labels, provenance))[0])
+
+    for functions in FUNCTIONS:
+        fewest = 1 if functions == FUNCTIONS[-1] else FEWEST_UNITS
+        if size(functions, fewest) <= max_size:
+            widths = range(fewest, MOST_UNITS + 1)
+            fitting = bisect_right(widths, max_size, key=partial(size, functions))
+            return candidate(functions, widths[fitting - 1])
+    smallest = size(FUNCTIONS[-1], 1)
+    raise BudgetError(
+        f"no artifact for these {len(labels)} intents fits into {max_size} bytes; "
+        f"allow at least {smallest} by --max-size"
+    )

@@ -1,0 +1,281 @@
+"""Measuring a classifier: from probabilities and true intents to every figure that is reported.
+
+Precision, recall, F1, ROC and the confusion matrix are scikit-learn's. The expected calibration
+error is that of Guo et al. 2017, "On Calibration of Modern Neural Networks" (arXiv:1706.04599).
+Out-of-scope detection takes in-scope texts as the positives and the confidence as the score, as
+Hendrycks & Gimpel 2017 (arXiv:1610.02136) and Liang et al. 2018 (arXiv:1706.02690) do.
+
+Every rate is a fraction between 0 and 1.
+"""
+
+import dataclasses
+import statistics
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn import metrics
+
+from neuralbits.classifier import Classifier
+from neuralbits.errors import NeuralbitsError
+
+CALIBRATION_BINS, WORST_CONFUSIONS, WORST_INTENTS, ROC_POINTS, TIMED_TEXTS = 15, 20, 20, 200, 1000
+
+
+class EvaluationError(NeuralbitsError):
+    """Examples or probabilities that cannot be evaluated, in one sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class IntentMeasures:
+    """How one intent is recognised; a share of nothing is 0. `support` counts its examples."""
+
+    intent: str
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationBin:
+    """The `count` examples whose confidence lies in (lower, upper], and their means."""
+
+    lower: float
+    upper: float
+    count: int
+    confidence: float
+    accuracy: float
+
+
+@dataclass(frozen=True, slots=True)
+class Confusion:
+    """`count` examples of `intent` were predicted to be `predicted`."""
+
+    intent: str
+    predicted: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class OutOfScope:
+    """How well the confidence tells out-of-scope texts from in-scope ones.
+
+    `fpr_at_95_tpr` is the share of out-of-scope texts that are accepted where at least 95 % of the
+    in-scope ones are. `caught` and `falsely_rejected` are the shares of the `texts` out-of-scope
+    texts, and of the in-scope ones, whose confidence lies below `threshold`. `roc` holds at most
+    ROC_POINTS points (false positive rate, true positive rate) of the curve.
+    """
+
+    texts: int
+    auroc: float
+    fpr_at_95_tpr: float
+    threshold: float
+    caught: float
+    falsely_rejected: float
+    roc: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Everything measured on one set of examples.
+
+    `macro_f1` is the mean over the intents that occur, as an example's or as a prediction. `nll` is
+    the mean negative log likelihood in nats. `bins` leaves out bins without examples. `confusions`
+    holds the most frequent mistakes, most frequent first; `confusion_matrix[i][j]` counts the
+    examples of `confused_intents[i]` that were predicted to be `confused_intents[j]`.
+    """
+
+    examples: int
+    accuracy: float
+    macro_f1: float
+    nll: float
+    expected_calibration_error: float
+    bins: tuple[CalibrationBin, ...]
+    intents: tuple[IntentMeasures, ...]
+    confusions: tuple[Confusion, ...]
+    confused_intents: tuple[str, ...]
+    confusion_matrix: tuple[tuple[int, ...], ...]
+    out_of_scope: OutOfScope | None
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields, by name, as JSON's types."""
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Microseconds:
+    """Wall-clock microseconds per text: one text a call (median), and many texts a call."""
+
+    single: float
+    batched: float
+
+
+class Scorer(Protocol):
+    """What can be timed: a `Classifier`, or a trainer beside it."""
+
+    def probabilities(self, texts: Sequence[str], /) -> NDArray[np.float64]:
+        """Probabilities of shape (N, C), one row a text, each summing to 1."""
+
+
+def evaluate(
+    probabilities: ArrayLike,
+    labels: ArrayLike,
+    classes: Sequence[str],
+    *,
+    out_of_scope_probabilities: ArrayLike | None = None,
+    threshold: float = 0.0,
+) -> Evaluation:
+    """Measure `probabilities` (N, C) against `labels` (N,), which index the C `classes`.
+
+    The intent of the greatest probability is the prediction, and that probability its confidence.
+    Given `out_of_scope_probabilities` (M, C), also measures how well the confidence rejects them,
+    with `threshold` as the least confidence that is accepted. Raises EvaluationError where the
+    shapes disagree, where there is no example, or where a label is not an index of a class.
+    """
+    p = _probabilities(probabilities, classes)
+    y = np.asarray(labels)
+    if y.shape != p.shape[:1] or y.min() < 0 or y.max() >= len(classes):
+        raise EvaluationError(
+            f"the labels do not match the probabilities: give {len(p)} labels, one for each row, "
+            f"from 0 to {len(classes) - 1}"
+        )
+    predicted, confidence = p.argmax(axis=1), p.max(axis=1)
+    bins = _calibration_bins(confidence, predicted == y)
+    matrix = metrics.confusion_matrix(y, predicted, labels=range(len(classes)))
+    by_intent = metrics.precision_recall_fscore_support(
+        y, predicted, labels=range(len(classes)), zero_division=0.0
+    )
+    occurring = np.union1d(y, predicted)
+    confusions = _worst_confusions(matrix)
+    # Both ends of each pair, in the order of the pairs, so that mistakes lie near the diagonal.
+    confused = list(dict.fromkeys(end for i, j, _ in confusions for end in (i, j)))[:WORST_INTENTS]
+    return Evaluation(
+        examples=len(y),
+        accuracy=float(np.mean(predicted == y)),
+        macro_f1=float(by_intent[2][occurring].mean()),
+        # The floor keeps a probability of 0 for the right intent from making the mean infinite.
+        nll=float(-np.log(np.maximum(p[np.arange(len(y)), y], 1e-15)).mean()),
+        expected_calibration_error=sum(
+            b.count / len(y) * abs(b.accuracy - b.confidence) for b in bins
+        ),
+        bins=bins,
+        intents=tuple(
+            IntentMeasures(intent, float(precision), float(recall), float(f1), int(support))
+            for intent, precision, recall, f1, support in zip(classes, *by_intent, strict=True)
+        ),
+        confusions=tuple(Confusion(classes[i], classes[j], count) for i, j, count in confusions),
+        confused_intents=tuple(classes[i] for i in confused),
+        confusion_matrix=tuple(map(tuple, matrix[np.ix_(confused, confused)].tolist())),
+        out_of_scope=None
+        if out_of_scope_probabilities is None
+        else _out_of_scope(
+            confidence, _probabilities(out_of_scope_probabilities, classes).max(axis=1), threshold
+        ),
+    )
+
+
+def evaluate_classifier(
+    classifier: Classifier,
+    texts: Sequence[str],
+    intents: Sequence[str],
+    out_of_scope: Sequence[str] = (),
+) -> Evaluation:
+    """Measure a classifier on texts and their intents, and on texts of no intent if given.
+
+    Raises EvaluationError where there is no example, or one of an intent the classifier lacks.
+    """
+    if not texts:
+        raise EvaluationError("there is no example to evaluate on: give at least one")
+    classes = classifier.artifact.labels
+    index = {intent: i for i, intent in enumerate(classes)}
+    if unknown := Counter(intent for intent in intents if intent not in index):
+        intent, count = unknown.most_common(1)[0]
+        others = f" (and {len(unknown) - 1} more such intents)" if len(unknown) > 1 else ""
+        raise EvaluationError(
+            f"{count} of {len(intents)} examples have the intent {intent!r}{others}, which is none "
+            f"of the artifact's {len(classes)} intents: rename it, or leave those examples out"
+        )
+    return evaluate(
+        classifier.probabilities(texts),
+        [index[intent] for intent in intents],
+        classes,
+        out_of_scope_probabilities=classifier.probabilities(out_of_scope) if out_of_scope else None,
+        threshold=classifier.artifact.threshold,
+    )
+
+
+def microseconds_per_text(scorer: Scorer, texts: Sequence[str]) -> Microseconds:
+    """Time a scorer on the first TIMED_TEXTS texts, after a few calls that don't count.
+
+    `single` is the median over calls with one text each, so that a pause of the machine does not
+    weigh; `batched` is the median over five calls with all of them, divided by their number.
+    """
+    texts = texts[:TIMED_TEXTS]
+    if not texts:
+        raise EvaluationError("there is no text to time the classifier on: give at least one")
+
+    def microseconds(batch: Sequence[str]) -> float:
+        start = time.perf_counter_ns()
+        scorer.probabilities(batch)
+        return (time.perf_counter_ns() - start) / 1000
+
+    for text in texts[:20]:
+        scorer.probabilities([text])
+    return Microseconds(
+        single=statistics.median(microseconds([text]) for text in texts),
+        batched=statistics.median(microseconds(texts) for _ in range(5)) / len(texts),
+    )
+
+
+def _probabilities(values: ArrayLike, classes: Sequence[str]) -> NDArray[np.float64]:
+    p = np.asarray(values, dtype=np.float64)
+    if not len(p) or p.shape != (len(p), len(classes)):
+        raise EvaluationError(
+            f"the probabilities have the shape {p.shape}: give at least one row, a row for each "
+            f"text, and a column for each of the {len(classes)} classes"
+        )
+    if p.min() < 0 or not np.allclose(p.sum(axis=1), 1, atol=1e-4):
+        raise EvaluationError("a row of the probabilities does not sum to 1: pass no raw scores")
+    return p
+
+
+def _calibration_bins(
+    confidence: NDArray[np.float64], correct: NDArray[np.bool_]
+) -> tuple[CalibrationBin, ...]:
+    edges = [b / CALIBRATION_BINS for b in range(CALIBRATION_BINS + 1)]
+    bin_of = np.digitize(confidence, edges[1:-1], right=True)
+    bins = []
+    for b in np.unique(bin_of):
+        inside = bin_of == b
+        means = float(confidence[inside].mean()), float(correct[inside].mean())
+        bins.append(CalibrationBin(edges[b], edges[b + 1], int(inside.sum()), *means))
+    return tuple(bins)
+
+
+def _worst_confusions(matrix: NDArray[np.int64]) -> list[tuple[int, int, int]]:
+    mistakes = np.argwhere(matrix * (1 - np.eye(len(matrix), dtype=matrix.dtype)))
+    counted = [(int(i), int(j), int(matrix[i, j])) for i, j in mistakes]
+    return sorted(counted, key=lambda mistake: -mistake[2])[:WORST_CONFUSIONS]
+
+
+def _out_of_scope(
+    inside: NDArray[np.float64], outside: NDArray[np.float64], threshold: float
+) -> OutOfScope:
+    in_scope = np.repeat([1, 0], [len(inside), len(outside)])
+    scores = np.concatenate([inside, outside])
+    fpr, tpr, _ = metrics.roc_curve(in_scope, scores, drop_intermediate=False)
+    shown = np.unique(np.linspace(0, len(fpr) - 1, ROC_POINTS).round().astype(int))
+    return OutOfScope(
+        texts=len(outside),
+        auroc=float(metrics.auc(fpr, tpr)),
+        fpr_at_95_tpr=float(fpr[tpr >= 0.95][0]),
+        threshold=threshold,
+        caught=float(np.mean(outside < threshold)),
+        falsely_rejected=float(np.mean(inside < threshold)),
+        roc=tuple(zip(fpr[shown].tolist(), tpr[shown].tolist(), strict=True)),
+    )

@@ -1,0 +1,479 @@
+"""The default data set: the sentence templates of Home Assistant, sampled.
+
+`home-assistant-intents` (Apache-2.0) holds, for 65 languages, the templates that Home Assistant
+matches spoken commands with, such as `<turn> on [<the>] {name} [in] [<the>] {area}`. hassil, its
+own parser, reads them; here they are sampled in two steps. A *form* is a template with its
+alternatives, optionals and rules chosen and its slots still open ("turn on the {name}"); filling
+the slots gives a sentence ("turn on the floor lamp").
+
+**The split.** The templates of each intent, not the sentences, are dealt into training (70 %),
+validation and test (15 % each), so that a test asks for sentences of a form never seen: no form
+and no sentence is in two splits, where texts of the same tokens (whatever their case, accents and
+punctuation) are the same. An intent with fewer than 10 templates would lose too much of its
+wording to such a deal, so its templates are first opened at their leftmost choice, again and
+again, until there are 10 ("(add|put) {item} …" becomes two). An intent that has fewer than 3 parts
+even so ("nevermind", "never mind") is in the training split alone, where a product needs it. So is
+`HassRespond`: its templates ("hello", "who made you") have nothing in common but that a fixed
+answer exists, so that one held out could only be guessed. `report` names these intents: what was
+never held out isn't measured.
+
+**The names.** The templates leave `{name}`, `{area}`, `{floor}` and free text open. English fills
+them from the lists below, a device by the domain that its template asks for (a lock is locked, a
+scene is activated). These values are split as well: half of the values drawn for validation and
+test were never seen in training. `{timer_command}` ("… in five minutes") is filled with a command
+of the same language and the same split. The other languages' data hold no such lists either, so
+they are filled with the English names (which users of any language give to many devices);
+everything else, numbers in words included, is in the language itself.
+
+**The labels.** Home Assistant tells some equal sentences apart by what is in the room ("stop").
+Without that context there is no right answer, so a sentence that two intents claim is left out of
+all splits and counted.
+
+**Politeness.** One sentence in ten has one of the language's own skip words ("please", "can you")
+in front or, if it is a single word, behind.
+
+Sampling depends on the seed alone: only `Random.random()`, whose sequence Python guarantees across
+versions, is drawn from.
+"""
+
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from random import Random
+from typing import Any, TypeVar
+
+import home_assistant_intents
+from hassil.expression import (
+    Alternative,
+    Expression,
+    Group,
+    ListReference,
+    Permutation,
+    RuleReference,
+    Sentence,
+    TextChunk,
+)
+from hassil.intents import Intents, RangeSlotList, TextSlotList
+from hassil.numbers import get_rbnf_engine
+from hassil.parse_expression import parse_sentence
+from hassil.util import CJK_WHITESPACE
+
+from neuralbits.text import tokens
+
+T = TypeVar("T")
+Rules = dict[str, Sentence]
+Texts = dict[str, dict[str, dict[str, str]]]  # split -> intent -> tokens -> sentence
+
+SPLITS = ("train", "validation", "test")
+ENOUGH_TEMPLATES = 10  # an intent with fewer has its templates opened at their alternatives
+HELD_OUT = 0.15  # of an intent's templates and of a list's values, in validation and test each
+SPELT_OUT = 0.25  # of the numbers: speech recognisers write both "20" and "twenty"
+POLITE = 0.1  # of the sentences begin or end with one of the language's skip words
+UNRELATED = ("HassRespond",)  # intents whose templates have no wording in common
+COMMANDS = ("HassTurnOn", "HassTurnOff", "HassLightSet")  # what a timer may be asked to do
+
+
+def _values(text: str) -> tuple[str, ...]:
+    return tuple(value.strip() for value in text.split(","))
+
+
+NAMES = {
+    "light": _values(
+        "floor lamp, ceiling light, desk lamp, bedside lamp, reading light, kitchen light, "
+        "hallway lights, porch light, night light, chandelier, led strip, spotlights, "
+        "christmas tree, corner lamp, island pendants, bedroom light, garden lights, lava lamp"
+    ),
+    "switch": _values(
+        "coffee maker, kettle, space heater, dehumidifier, washing machine, christmas lights, "
+        "power strip, fountain, air purifier, towel warmer"
+    ),
+    "fan": _values("ceiling fan, desk fan, tower fan, extractor fan, bathroom fan, bedroom fan"),
+    "cover": _values(
+        "garage door, left curtain, bedroom blinds, patio awning, skylight, front gate, "
+        "roller shutter, living room shades, balcony blind, kitchen curtains"
+    ),
+    "lock": _values("front door, back door, side entrance, cellar door, garden gate, main door"),
+    "valve": _values("water main, lawn sprinkler, drip irrigation, gas valve, garden hose"),
+    "media_player": _values(
+        "tv, kitchen speaker, sonos, soundbar, living room tv, bedroom speaker, record player, "
+        "apple tv, stereo, nest hub"
+    ),
+    "climate": _values("thermostat, air conditioner, heat pump, radiator, underfloor heating, ac"),
+    "scene": _values(
+        "movie night, good morning, dinner party, bedtime, relax, reading, sunset, romantic"
+    ),
+    "script": _values("goodnight routine, party time, leaving home, wake up routine, lockdown"),
+    "button": _values("doorbell chime, restart router, feed the cat, open the gate, reset filter"),
+    "input_boolean": _values("guest mode, vacation mode, quiet hours, away mode, cleaning day"),
+    "vacuum": _values("roomba, vacuum cleaner, robot vacuum, roborock, hoover, dusty"),
+    "lawn_mower": _values("lawn mower, robot mower, automower, mowbot, grass cutter"),
+    "todo": _values(
+        "chores, groceries, packing, homework, to do, weekend, work, hardware store, birthday"
+    ),
+    "weather": _values("london, new york, home, paris, berlin, sydney, tokyo, toronto"),
+    "person": _values("alice, bob, maria, john, mum, dad, emma, noah, grandma, priya, chen, lucas"),
+    "sensor": _values(
+        "outdoor temperature, humidity, power meter, rain gauge, battery level, air quality"
+    ),
+    "binary_sensor": _values(
+        "kitchen window, mailbox, back window, fridge door, attic hatch, patio door, letterbox"
+    ),
+}
+NAMES["input_button"] = NAMES["button"]
+
+FILLERS = {
+    "area": _values(
+        "kitchen, living room, bedroom, bathroom, office, garage, hallway, dining room, nursery, "
+        "guest room, basement, attic, laundry room, patio, balcony, garden, study, playroom, "
+        "pantry, home theater, gym, porch, master bedroom, kids room, conservatory, workshop"
+    ),
+    "floor": _values("first, ground, second, upper, top, lower, third"),
+    "zone": _values("home, work, school, gym, office, park, library"),
+    "message": _values(
+        "dinner is ready, time to leave for school, the laundry is done, please come downstairs, "
+        "the movie is about to start, i'm on my way home, bedtime in ten minutes, wash your hands, "
+        "the guests are here, don't forget your lunch, somebody is at the door, wake up everyone, "
+        "the pizza has arrived, turn that music down, grandma is calling, we are leaving now"
+    ),
+    "search_query": _values(
+        "the beatles, miles davis, bohemian rhapsody, some jazz, taylor swift, dark side of the "
+        "moon, classical piano, the daily news, thriller, stranger things, workout mix, abba, "
+        "beethoven's fifth, rain sounds, star wars, nursery rhymes, hotel california, radiohead"
+    ),
+    "timer_name": _values(
+        "pizza, pasta, laundry, tea, nap, eggs, homework, bread, workout, cookies, rice, oven, "
+        "parking, meditation, roast, screen time, dryer, break"
+    ),
+    "shopping_list_item": _values(
+        "milk, eggs, bread, butter, cheese, apples, bananas, coffee, toilet paper, olive oil, "
+        "chicken, rice, pasta, tomatoes, onions, garlic, potatoes, orange juice, yogurt, cereal, "
+        "dish soap, sugar, flour, salt, paper towels, tea, carrots, spinach, ice cream, batteries, "
+        "a dozen lemons, cat food, red wine, toothpaste, two avocados, sparkling water"
+    ),
+    "todo_list_item": _values(
+        "call the dentist, water the plants, pay the rent, buy stamps, clean the gutters, "
+        "book flights, take out the trash, walk the dog, fix the tap, renew the passport, "
+        "read chapter four, return the books, wash the car, write to grandma, mop the floor, "
+        "order printer ink, sunscreen, change the light bulb, vacuum the stairs, milk"
+    ),
+}
+
+
+class UnknownLanguageError(ValueError):
+    """Home Assistant has no sentences in the language asked for."""
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Sampled sentences as (text, intent), sorted by intent.
+
+    `report`: templates per split; `contradictory`, the sentences left out and the intents that
+    claim each; `repeated`, how many an earlier split had already; `training_only`, the intents
+    that no test measures; `left_out`, those without a sentence of their own.
+    """
+
+    train: list[tuple[str, str]]
+    validation: list[tuple[str, str]]
+    test: list[tuple[str, str]]
+    provenance: dict[str, Any]
+    report: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Template:
+    """Part of an intent; `domains` says which devices may stand for its {name}."""
+
+    expression: Expression
+    domains: tuple[str, ...]
+
+
+def languages() -> list[str]:
+    """All languages of the installed `home-assistant-intents`."""
+    return sorted(home_assistant_intents.get_languages())
+
+
+def load(
+    language: str = "en",
+    seed: int = 0,
+    *,
+    per_intent: int = 260,
+    per_template: int = 60,
+    held_out_per_intent: int = 40,
+) -> Splits:
+    """Sample the sentences of a language and split them by template.
+
+    `per_intent` and `per_template` cap the training sentences, so that neither an intent nor a
+    template with a million sentences swamps the others; `held_out_per_intent` caps the validation
+    and the test sentences of an intent, each. Raises UnknownLanguageError.
+    """
+    if language not in languages():
+        raise UnknownLanguageError(
+            f"Home Assistant has no sentences in the language {language!r}; "
+            f"choose one of {', '.join(languages())}"
+        )
+    source = Path(home_assistant_intents.__file__).parent / "data" / f"{language}.json"
+    intents = Intents.from_dict(home_assistant_intents.get_intents(language) or {})
+    sampler = _Sampler(intents, language, seed)
+
+    dealt = {
+        name: _deal(
+            name,
+            _templates(intents, name),
+            intents.expansion_rules,
+            Random(f"{seed} {language} {name}"),
+        )
+        for name in sorted(intents.intents)
+    }
+    sampler.commands = {
+        split: [t for name in COMMANDS if name in dealt for t in dealt[name][split]]
+        for split in SPLITS
+    }
+    texts: Texts = {split: {} for split in SPLITS}
+    for name, parts in dealt.items():
+        forms: set[str] = set()  # of the splits before: a form is of one split only
+        for split in SPLITS:
+            limit = per_intent if split == "train" else held_out_per_intent
+            texts[split][name], used = sampler.draw(
+                parts[split], split, per_template, limit, forms, f"{seed} {language} {name} {split}"
+            )
+            forms |= used
+
+    splits, contradictory, repeated = _settle(texts)
+    trained = {name for _, name in splits["train"]}
+    tested = {name for _, name in splits["test"]}
+    return Splits(
+        **splits,
+        provenance={
+            "name": f"home-assistant-{language}",
+            "source": "https://github.com/OHF-Voice/intents",
+            "licence": "Apache-2.0",
+            "citation": "Open Home Foundation, the intents of Home Assistant, as a Python package",
+            "package": f"home-assistant-intents {version('home-assistant-intents')}",
+            "sha256": hashlib.sha256(source.read_bytes()).hexdigest(),
+            "seed": seed,
+        },
+        report={
+            "templates": {s: sum(len(parts[s]) for parts in dealt.values()) for s in SPLITS},
+            "contradictory": contradictory,
+            "repeated": repeated,
+            "training_only": sorted(trained - tested),
+            "left_out": sorted(set(dealt) - trained),
+        },
+    )
+
+
+def _templates(intents: Intents, name: str) -> list[_Template]:
+    """Collect an intent's templates; one that several blocks repeat counts once for all domains."""
+    expressions: dict[str, Expression] = {}
+    domains: dict[str, set[str]] = defaultdict(set)
+    for block in intents.intents[name].data:
+        for sentence in block.sentences:
+            text = sentence.text or ""
+            expressions[text] = sentence.expression
+            domains[text] |= block.domains
+    return [_Template(expressions[text], tuple(sorted(domains[text]))) for text in expressions]
+
+
+def _deal(
+    name: str, templates: list[_Template], rules: Rules, random: Random
+) -> dict[str, list[_Template]]:
+    """Deal an intent's templates, opened where they are few, into the splits."""
+    while len(templates) < ENOUGH_TEMPLATES:
+        opened = [
+            _Template(choice, template.domains)
+            for template in templates
+            for choice in _open(template.expression, rules) or [template.expression]
+        ]
+        if len(opened) == len(templates):
+            break
+        templates = opened
+    if len(templates) < len(SPLITS) or name in UNRELATED:
+        return {"train": templates, "validation": [], "test": []}
+    cut = max(1, round(HELD_OUT * len(templates)))
+    shuffled = _shuffled(templates, random)
+    return {
+        "train": shuffled[2 * cut :],
+        "validation": shuffled[cut : 2 * cut],
+        "test": shuffled[:cut],
+    }
+
+
+def _open(expression: Expression, rules: Rules) -> list[Expression]:
+    """Make the leftmost choice in every possible way; empty if the expression offers none."""
+    if isinstance(expression, Alternative):
+        if len(expression.items) > 1:
+            return list(expression.items)
+        return _open(expression.items[0], rules)
+    if isinstance(expression, RuleReference):
+        return _open(rules[expression.rule_name].expression, rules)
+    if isinstance(expression, Group):
+        for i, item in enumerate(expression.items):
+            if choices := _open(item, rules):
+                before, after = expression.items[:i], expression.items[i + 1 :]
+                return [type(expression)(items=[*before, c, *after]) for c in choices]
+    return []
+
+
+def _settle(texts: Texts) -> tuple[dict[str, list[tuple[str, str]]], dict[str, list[str]], int]:
+    """Give each sentence one intent and one split.
+
+    Returns the splits; the sentences that several intents claim, which are in none of them; and
+    the number of sentences left out of a split because an earlier split has them.
+    """
+    claims: dict[str, list[str]] = defaultdict(list)
+    for split in SPLITS:
+        for name, found in texts[split].items():
+            for key in found:
+                if name not in claims[key]:
+                    claims[key].append(name)
+    contradictory = {key: names for key, names in claims.items() if len(names) > 1}
+    taken, repeated = set(contradictory), 0
+    splits: dict[str, list[tuple[str, str]]] = {split: [] for split in SPLITS}
+    for split in SPLITS:
+        for name, found in texts[split].items():
+            fresh = [key for key in found if key not in taken]
+            repeated += sum(key in taken and key not in contradictory for key in found)
+            splits[split] += [(found[key], name) for key in fresh]
+            taken.update(fresh)
+    return splits, contradictory, repeated
+
+
+class _Sampler:
+    """Draws forms of templates and fills their slots with the values of a split."""
+
+    def __init__(self, intents: Intents, language: str, seed: int) -> None:
+        self.rules = intents.expansion_rules
+        self.lists = intents.slot_lists
+        self.skip_words = [parse_sentence(words).expression for words in intents.skip_words]
+        self.joins_words = intents.settings.ignore_whitespace
+        self.commands: dict[str, list[_Template]] = {}
+        self.spell = _speller(language)
+        values = FILLERS | {f"name:{domain}": names for domain, names in NAMES.items()}
+        self.pools = {name: _pools(values[name], Random(f"{seed} {name}")) for name in values}
+
+    def draw(
+        self,
+        templates: Sequence[_Template],
+        split: str,
+        rounds: int,
+        limit: int,
+        forbidden: set[str],
+        seed: str,
+    ) -> tuple[dict[str, str], set[str]]:
+        """Draw up to `limit` sentences, by their tokens, and say which forms they took.
+
+        Each round draws once from every template; the forms in `forbidden` are passed over.
+        """
+        random = Random(seed)
+        found: dict[str, str] = {}
+        forms: set[str] = set()
+        for _ in range(rounds):
+            for template in templates:
+                form = self.form(template.expression, random)
+                key = _key(form)
+                if key in forbidden:
+                    continue
+                if len(found) == limit:
+                    return found, forms
+                text = self.fill(form, template, split, random)
+                if self.skip_words and random.random() < POLITE:
+                    words = self.form(_pick(self.skip_words, random), random)
+                    ends = " " not in words and random.random() < 0.5
+                    text = f"{text} {words}" if ends else f"{words} {text}"
+                forms.add(key)
+                text = self.tidy(text)
+                found.setdefault(_key(text), text)
+        return found, forms
+
+    def form(self, expression: Expression, random: Random) -> str:
+        """Make every choice of a template at random and leave its slots as {list}."""
+        match expression:
+            case TextChunk():
+                return expression.original_text
+            case ListReference():
+                return f"{{{expression.list_name}}}"
+            case RuleReference():
+                return self.form(self.rules[expression.rule_name].expression, random)
+            case Alternative():
+                return self.form(_pick(expression.items, random), random)
+            case Permutation():
+                return "".join(self.form(e, random) for e in _shuffled(expression.items, random))
+            case Group():
+                return "".join(self.form(e, random) for e in expression.items)
+        raise TypeError(f"hassil has a new kind of expression, {type(expression).__name__}")
+
+    def fill(self, form: str, template: _Template, split: str, random: Random) -> str:
+        """Put a value into each slot of a form."""
+
+        def value(match: re.Match[str]) -> str:
+            name = match[1]
+            if name == "timer_command":
+                command = _pick(self.commands[split] or self.commands["train"], random)
+                return self.fill(self.form(command.expression, random), command, split, random)
+            if name == "name":
+                name = f"name:{_pick(template.domains, random)}"
+            if name in self.pools:
+                return _pick(_pick(self.pools[name][split], random), random)
+            values = self.lists[name]
+            if isinstance(values, RangeSlotList):
+                return self.number(values, random)
+            assert isinstance(values, TextSlotList), f"no names to fill {{{name}}} with"
+            inner = self.form(_pick(values.values, random).text_in, random)
+            return self.fill(inner, template, split, random)
+
+        return re.sub(r"\{([^{}]+)\}", value, form)
+
+    def number(self, values: RangeSlotList, random: Random) -> str:
+        number: float = _pick(range(values.start, values.stop + 1, values.step), random)
+        if values.fraction_type is not None and random.random() < 0.1:
+            number += 0.5
+        if values.words and random.random() < SPELT_OUT and (words := self.spell(number)):
+            return _pick(words, random)
+        return f"{number:g}"
+
+    def tidy(self, text: str) -> str:
+        text = " ".join(text.split())
+        return CJK_WHITESPACE.sub("", text) if self.joins_words else text
+
+
+def _speller(language: str) -> Callable[[float], tuple[str, ...]]:
+    """Return a function from a number to its spellings; to none in a language without rules."""
+
+    @cache
+    def spell(number: float) -> tuple[str, ...]:
+        try:
+            spelt = get_rbnf_engine(language).format_number(number)
+        except ValueError:
+            return ()
+        return tuple(sorted(set(spelt.text_by_ruleset.values())))
+
+    return spell
+
+
+def _pools(values: Sequence[str], random: Random) -> dict[str, list[list[str]]]:
+    """Split the values: a split draws from the training values or, with equal chance, its own."""
+    cut = max(1, round(HELD_OUT * len(values)))
+    shuffled = _shuffled(values, random)
+    train = shuffled[2 * cut :]
+    return {
+        "train": [train],
+        "validation": [train, shuffled[cut : 2 * cut]],
+        "test": [train, shuffled[:cut]],
+    }
+
+
+def _key(text: str) -> str:
+    return " ".join(tokens(text))
+
+
+def _pick(items: Sequence[T], random: Random) -> T:
+    return items[int(random.random() * len(items))]
+
+
+def _shuffled(items: Iterable[T], random: Random) -> list[T]:
+    return sorted(items, key=lambda _: random.random())

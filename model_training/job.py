@@ -1,0 +1,296 @@
+"""The offline job: from data and settings to an artifact, its model card and its report."""
+
+import os
+import signal
+import types
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+import neuralbits
+from model_training import budget, calibration
+from model_training.data import TrainingData
+from model_training.evaluation import Evaluation, evaluate, microseconds_per_text
+from model_training.joint import JointTraining, Stopped
+from model_training.model_card import model_card
+from model_training.report import EpochRecord, Measured, TrainingReport, write_report
+from model_training.settings import Settings
+from neuralbits import artifact
+from neuralbits.artifact import Artifact
+from neuralbits.classifier import Classifier
+from neuralbits.errors import NeuralbitsError
+
+
+class TrainingError(NeuralbitsError):
+    """Why there is no artifact, and how to get one, in one sentence."""
+
+
+def train(
+    settings: Settings,
+    data: TrainingData,
+    output: Path,
+    *,
+    max_size: int,
+    command: str,
+    resume: bool = False,
+    device: str = "auto",
+    console: Console | None = None,
+) -> TrainingReport:
+    """Train, and write the artifact and all that goes with it.
+
+    Beside ``output`` (``x.safetensors``) come its model card (``x.md``), the report (``x.html``)
+    and its figures (``x.metrics.json``); while the job runs, a checkpoint
+    (``x.safetensors.checkpoint``). The first Ctrl-C stops the job after the batch under way: it
+    writes the best artifact so far, and keeps the checkpoint to go on from.
+
+    Args:
+        settings: of the run; widths are chosen anew to fit ``max_size``.
+        data: checked data.
+        output: where the artifact goes.
+        max_size: the most bytes that the artifact may have.
+        command: what the user called, for the provenance.
+        resume: go on from the checkpoint, if there is one.
+        device: ``cpu``, ``cuda``, or ``auto`` for a GPU if there is one.
+        console: where progress is shown; standard error by default.
+
+    Raises:
+        TrainingError: there is a checkpoint that can't be used, or the job was stopped before the
+            first epoch ended.
+        BudgetError: no network fits ``max_size``.
+        OSError: a file can't be written.
+    """
+    console = console or Console(stderr=True)
+    provenance = _provenance(settings, data, command)
+    placeholders = {split: {"accuracy": 0.1234, "ece": 0.1234} for split in _splits(data)}
+    settings = budget.fit(settings, data.labels, provenance | {"metrics": placeholders}, max_size)
+    checkpoint = _Checkpoint(output, settings, data)
+    checkpoint.check(resume)
+
+    # Rounding depends on the order of additions, so on the number of threads: one, whatever the
+    # machine, makes a run repeatable. The projection has a thread of its own (joint.py).
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    training = JointTraining(settings, data, torch.device(device))
+    checkpoint.restore(training)
+    _run(training, checkpoint, console)
+    if training.best is None:
+        raise TrainingError("stopped before the first epoch ended, so there is no artifact yet")
+    report = _finish(training, data, output, provenance)
+    if training.finished:
+        checkpoint.delete()
+    return report
+
+
+def _run(training: JointTraining, checkpoint: "_Checkpoint", console: Console) -> None:
+    """Run the epochs that are left, or those up to a Ctrl-C."""
+    epochs = training.settings.epochs
+    with (
+        _stopping_on_interrupt(training),
+        Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:.0f} %"),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            console=console,
+        ) as progress,
+    ):
+        bar = progress.add_task("training", total=epochs, completed=len(training.history))
+        try:
+            while not training.finished:
+                ended = len(training.history)
+                progress.update(bar, description=f"epoch {ended + 1} of {epochs}")
+                record = training.run_epoch(
+                    lambda done, ended=ended: progress.update(bar, completed=ended + done)  # type: ignore[misc]
+                )
+                checkpoint.save(training)
+                progress.console.print(_line(record, epochs), highlight=False, soft_wrap=True)
+        except Stopped:
+            progress.console.print("stopped; `--resume` goes on from the last epoch that ended")
+
+
+def _line(record: EpochRecord, epochs: int) -> str:
+    return (
+        f"epoch {record.epoch:3d}/{epochs} {record.seconds:6.1f} s  loss {record.loss:6.3f}: "
+        f"trainer {record.trainer_loss:.3f}, distillation {record.distillation_loss:.3f}, "
+        f"projection {record.projection_loss:.3f}; "
+        f"right: trainer {record.trainer_accuracy:.2%}, projection {record.projection_accuracy:.2%}"
+    )
+
+
+def _finish(
+    training: JointTraining, data: TrainingData, output: Path, provenance: dict[str, Any]
+) -> TrainingReport:
+    """Calibrate, measure and write the artifact, then its card and its report."""
+    settings = training.settings
+    classifier = _calibrate(training, data, provenance)
+    label = {intent: index for index, intent in enumerate(data.labels)}
+
+    def measure(scorer: Any, threshold: float) -> dict[str, Evaluation]:
+        return {
+            split: evaluate(
+                scorer.probabilities(examples.texts),
+                [label[intent] for intent in examples.intents],
+                data.labels,
+                out_of_scope_probabilities=scorer.probabilities(out_of_scope.texts)
+                if len(out_of_scope)
+                else None,
+                threshold=threshold,
+            )
+            for split, (examples, out_of_scope) in _splits(data).items()
+        }
+
+    evaluations = measure(classifier, classifier.artifact.threshold)
+    metrics = {
+        split: {
+            "accuracy": round(evaluation.accuracy, 4),
+            "ece": round(evaluation.expected_calibration_error, 4),
+        }
+        for split, evaluation in evaluations.items()
+    }
+    written = artifact.write(
+        replace(classifier.artifact, provenance=provenance | {"metrics": metrics}), output
+    )
+
+    texts = list(_splits(data).values())[-1][0].texts
+    report = TrainingReport(
+        name=data.name,
+        artifact=Measured(
+            name="artifact",
+            bytes=written.size,
+            microseconds_per_text=microseconds_per_text(classifier, texts),
+            evaluation=evaluations,
+        ),
+        trainer=Measured(
+            name=settings.trainer.names,
+            bytes=sum(4 * p.numel() for p in training.trainer.parameters()),
+            microseconds_per_text=microseconds_per_text(training.trainer, texts),
+            evaluation=measure(training.trainer, classifier.artifact.threshold),
+        ),
+        history=training.history,
+        data=data.report,
+        settings=asdict(settings),
+        provenance=written.provenance,
+    )
+    write_report(report, output.with_suffix(".html"), output.with_suffix(".metrics.json"))
+    card = model_card(written, report, output.name, example=data.train.texts[0])
+    _write(output.with_suffix(".md"), card.encode())
+    return report
+
+
+def _calibrate(
+    training: JointTraining, data: TrainingData, provenance: dict[str, Any]
+) -> Classifier:
+    """Set temperature and threshold of the best network on the validation split."""
+    projection, network = training.settings.projection, training.best_network()
+    label = {intent: index for index, intent in enumerate(data.labels)}
+    draft = Artifact(projection, network, data.labels, 1.0, 0.0, provenance)
+    # The logits but for a constant in each row, which neither the softmax nor its fit sees.
+    logits = np.log(np.maximum(Classifier(draft).probabilities(data.validation.texts), 1e-300))
+    labels = np.array([label[intent] for intent in data.validation.intents])
+    calibrated = replace(draft, temperature=calibration.temperature(logits, labels))
+    confidences = Classifier(calibrated).probabilities(data.validation.texts).max(axis=1)
+    threshold = calibration.threshold(confidences, training.settings.max_false_rejects)
+    return Classifier(replace(calibrated, threshold=threshold))
+
+
+def _splits(data: TrainingData) -> dict[str, tuple[Any, Any]]:
+    """Return the measured splits: examples, and out-of-scope ones, by name."""
+    splits = {"validation": (data.validation, data.out_of_scope_validation)}
+    if data.test is not None:
+        splits["test"] = (data.test, data.out_of_scope_test)
+    return splits
+
+
+def _provenance(settings: Settings, data: TrainingData, command: str) -> dict[str, Any]:
+    return {
+        "data": data.provenance,
+        "seed": settings.seed,
+        "neuralbits": neuralbits.__version__,
+        "command": command,
+    }
+
+
+class _Checkpoint:
+    """The file that a run goes on from after it was stopped or killed."""
+
+    def __init__(self, output: Path, settings: Settings, data: TrainingData) -> None:
+        self.path = output.with_name(f"{output.name}.checkpoint")
+        # What a run must share with the one that left the checkpoint, in types that are safe
+        # to unpickle.
+        self._run = {"settings": repr(settings), "data": repr(data.provenance)}
+
+    def check(self, resume: bool) -> None:
+        """Refuse to overwrite another run's progress unknowingly.
+
+        Raises:
+            TrainingError: there is a checkpoint, but the run isn't to resume.
+        """
+        if self.path.exists() and not resume:
+            raise TrainingError(
+                f"{self.path} holds an unfinished run; go on with --resume, or delete the file"
+            )
+
+    def restore(self, training: JointTraining) -> None:
+        """Take over the checkpoint's state, if there is one.
+
+        Raises:
+            TrainingError: it is of another run, or damaged.
+        """
+        if not self.path.exists():
+            return
+        try:
+            state = torch.load(self.path, map_location=training.device, weights_only=True)
+            run = state["run"]
+        except Exception as error:
+            raise TrainingError(
+                f"{self.path} can't be read ({error}); delete it to start from the beginning"
+            ) from None
+        if run != self._run:
+            raise TrainingError(
+                f"{self.path} is of a run with other settings or other data; "
+                "repeat that run's command to go on with it, or delete the file"
+            )
+        training.restore(state["training"])
+
+    def save(self, training: JointTraining) -> None:
+        """Replace the checkpoint atomically."""
+        partial = self.path.with_name(f"{self.path.name}.partial")
+        with partial.open("wb") as file:
+            torch.save({"run": self._run, "training": training.state()}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(self.path)
+
+    def delete(self) -> None:
+        """Delete the checkpoint, if there is one."""
+        self.path.unlink(missing_ok=True)
+
+
+def _write(path: Path, content: bytes) -> None:
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_bytes(content)
+    partial.replace(path)
+
+
+@contextmanager
+def _stopping_on_interrupt(training: JointTraining) -> Iterator[None]:
+    """Let the first Ctrl-C ask training to stop, and a second one end the process."""
+
+    def stop(number: int, frame: types.FrameType | None) -> None:
+        training.stop = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

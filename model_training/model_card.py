@@ -1,0 +1,172 @@
+"""The model card: what an artifact is for and not for, what was measured, and how it is remade.
+
+The questions it answers are those of Mitchell et al. 2019, "Model Cards for Model Reporting"
+(arXiv:1810.03993).
+"""
+
+import json
+import re
+import shlex
+from collections.abc import Iterable, Sequence
+
+from model_training.evaluation import Evaluation
+from model_training.report import TrainingReport, comparison, flat, kibibytes, percent
+from neuralbits.artifact import Artifact
+
+LISTED_INTENTS, WEAKEST_INTENTS = 30, 5
+
+
+def model_card(artifact: Artifact, report: TrainingReport, file_name: str, example: str) -> str:
+    """Return the card in Markdown.
+
+    ``file_name`` is the artifact's, and ``example`` a text to show it with. Of the provenance the
+    card reads ``"data"``, an object that it lists and whose ``"name"``, ``"licence"`` and, if
+    present, ``"language"`` it names, and ``"command"``, the exact command that makes the artifact.
+    """
+    data = report.provenance.get("data", {})
+    command = report.provenance.get("command")
+    split, evaluation = list(report.artifact.evaluation.items())[-1]
+    examples = {f"examples.{name}": f"{count:,}" for name, count in report.data.examples.items()}
+    settings = json.dumps(report.settings, indent=2, ensure_ascii=False, default=str)
+    labels = "\n".join(f"- {_code(label)}" for label in artifact.labels)
+    return CARD.format(
+        name=_line(report.name),
+        size=kibibytes(artifact.size),
+        count=len(artifact.labels),
+        accuracy=percent(evaluation.accuracy),
+        split=f"the {_line(split)} split",
+        examples=f"{evaluation.examples:,}",
+        file=_code(file_name),
+        bytes=f"{artifact.size:,}",
+        digest=_code(artifact.digest),
+        language=_code(data["language"]) if "language" in data else "the language of its data",
+        threshold=f"{artifact.threshold:.3f}",
+        out_of_scope=_out_of_scope(evaluation, split),
+        calibration=percent(evaluation.expected_calibration_error),
+        serve=shlex.quote(file_name),
+        request=shlex.quote(json.dumps({"text": example}, ensure_ascii=False)),
+        path=json.dumps(file_name, ensure_ascii=False),
+        example=json.dumps(example, ensure_ascii=False),
+        data=_facts([*flat(data), *examples.items()]),
+        results=_results(report),
+        weakest=_weakest(evaluation),
+        command=f"```sh\n{command}\n```" if command else "The command was not recorded.",
+        settings=_folded("Settings", f"```json\n{settings}\n```"),
+        labels=labels
+        if len(artifact.labels) <= LISTED_INTENTS
+        else _folded(f"All {len(artifact.labels)} intents", labels),
+    )
+
+
+def _out_of_scope(evaluation: Evaluation, split: str) -> str:
+    outside = evaluation.out_of_scope
+    if outside is None:
+        return "How many out-of-scope texts this catches was **not measured**: none were given."
+    return (
+        f"On the {_line(split)} split this caught {percent(outside.caught)} of "
+        f"{outside.texts:,} out-of-scope texts, and falsely rejected "
+        f"{percent(outside.falsely_rejected)} of {evaluation.examples:,} in-scope ones "
+        f"(AUROC {outside.auroc:.4f})."
+    )
+
+
+def _results(report: TrainingReport) -> str:
+    head = ("", "artifact", f"trainer ({report.trainer.name})", "artifact against trainer")
+    rows = [head, ("---", *["---:"] * 3), *comparison(report)]
+    return "\n".join(f"| {' | '.join(map(_line, row))} |" for row in rows)
+
+
+def _weakest(evaluation: Evaluation) -> str:
+    measured = sorted((m for m in evaluation.intents if m.support), key=lambda m: m.recall)
+    return ", ".join(
+        f"{_code(m.intent)} ({percent(m.recall)} of {m.support})"
+        for m in measured[:WEAKEST_INTENTS]
+    )
+
+
+def _facts(facts: Iterable[Sequence[str]]) -> str:
+    return "\n".join(f"- {_line(name)}: {_code(value)}" for name, value in facts)
+
+
+def _folded(title: str, body: str) -> str:
+    return f"<details>\n<summary>{title}</summary>\n\n{body}\n\n</details>"
+
+
+def _line(text: str) -> str:
+    """Return outside text on one line, with nothing in it that Markdown or HTML would obey."""
+    marks = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_[]<>|#&"})
+    return " ".join(text.split()).translate(marks)
+
+
+def _code(text: str) -> str:
+    """Return outside text as code, between more backticks than it holds in a row."""
+    text = " ".join(text.split())
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    pad = " " if text.startswith("`") or text.endswith("`") else ""
+    return f"{fence}{pad}{text}{pad}{fence}"
+
+
+CARD = """\
+# {name}
+
+An intent classifier of {size}: a projection network that reads raw text and answers with one of
+{count} intents and a calibrated confidence. It was right on {accuracy} of the {examples} examples
+of {split}.
+
+- file: {file}, {bytes} bytes
+- digest: {digest}
+
+## Intended use
+
+Recognising what a short utterance asks for, where little memory and no network is at hand: hubs,
+kiosks, cars, chatbots, browsers.
+
+## Limits
+
+- It knows the intents listed below and no other: every text gets the likeliest of them. An answer
+  whose confidence is below the **threshold of {threshold}** says `"in_scope": false`, and is best
+  treated as not understood. {out_of_scope}
+- It learnt from texts in {language}. Texts in another language get an answer, too, and it means
+  little.
+- It judges one utterance by itself, without the conversation around it, and finds no slots such as
+  names, rooms or numbers.
+- The figures below hold for texts like those it was measured on. On {split}, confidence and
+  accuracy lie {calibration} apart on average (expected calibration error).
+
+## How to use it
+
+```sh
+neuralbits serve {serve}
+curl -s localhost:8000/classify -H 'Content-Type: application/json' -d {request}
+```
+
+```python
+import neuralbits
+
+classifier = neuralbits.load({path})
+prediction = classifier.classify({example})
+print(prediction.intent, prediction.confidence, prediction.in_scope)
+```
+
+## Data
+
+{data}
+
+## Measured
+
+Each figure names the split that it was measured on. The times are of the machine that trained.
+
+{results}
+
+The weakest intents on {split}, by the share of their examples that was right: {weakest}.
+
+## How to make it again
+
+{command}
+
+{settings}
+
+## Intents
+
+{labels}
+"""

@@ -1,0 +1,54 @@
+"""The joint objective of Ravi 2017 (arXiv:1708.00630), section 3.2.
+
+``L = λ1·D(h_θ, y) + λ2·D(h_p, h_θ) + λ3·D(h_p, y)``, D being the cross-entropy, h_θ the trainer's
+prediction, h_p the projection network's, y the label.
+"""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn import functional
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The weights of the three terms, by default the paper's, and the distillation temperature."""
+
+    trainer_weight: float = 1.0
+    """λ1, of the trainer's loss."""
+    distillation_weight: float = 0.1
+    """λ2, of the projection network's loss against the trainer's prediction."""
+    projection_weight: float = 1.0
+    """λ3, of the projection network's loss against the labels."""
+    temperature: float = 1.0
+    """T: both predictions are softened by it before they are compared; 1 in the paper."""
+    scale_by_temperature: bool = True
+    """Whether the distillation loss is scaled by T², so that its gradient keeps its size."""
+
+    def trainer_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return D(h_θ, y), the mean over an ensemble's members.
+
+        Shape (members, B, C) and (B,) in, a scalar out.
+        """
+        members, _, intents = logits.shape
+        return functional.cross_entropy(logits.reshape(-1, intents), labels.repeat(members))
+
+    def teach(self, logits: Tensor) -> Tensor:
+        """Return the trainer's softened prediction h_θ, the mean over an ensemble's members.
+
+        Shape (members, B, C) in, (B, C) out. No gradient flows through it: the projection network
+        learns from the trainer, the trainer doesn't yield to the projection network.
+        """
+        return functional.softmax(logits.detach() / self.temperature, dim=2).mean(dim=0)
+
+    def distillation_loss(self, logits: Tensor, taught: Tensor) -> Tensor:
+        """Return D(h_p, h_θ) at temperature T: shape (B, C) twice in, a scalar out.
+
+        The scaling by T² is Hinton's (et al. 2015, arXiv:1503.02531, section 2).
+        """
+        soft = functional.cross_entropy(logits / self.temperature, taught)
+        return soft * self.temperature**2 if self.scale_by_temperature else soft
+
+    def projection_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return D(h_p, y): shape (B, C) and (B,) in, a scalar out."""
+        return functional.cross_entropy(logits, labels)

@@ -1,0 +1,430 @@
+"""The report of a training run: one HTML page that loads nothing, and its figures as JSON.
+
+The metrics file is a ``TrainingReport`` field by field, with ``"schema"`` before all: a number that
+grows when a field is renamed or removed, not when one is added. Rates are fractions between 0 and
+1, times are in microseconds or, of epochs, in seconds; a figure that isn't finite is null.
+"""
+
+import dataclasses
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from html import escape
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from model_training.data import DataReport
+from model_training.evaluation import Evaluation, Microseconds
+
+SCHEMA = 1
+LISTED_INTENTS, LISTED_VALUES = 30, 20
+"""How many intents stand open on the page, and how many values of one list."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class EpochRecord:
+    """What one epoch gave: its time, its mean losses, and accuracies on the validation split."""
+
+    epoch: int
+    seconds: float
+    loss: float
+    """The weighted sum of the three terms."""
+    trainer_loss: float
+    distillation_loss: float
+    projection_loss: float
+    trainer_accuracy: float | None
+    projection_accuracy: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Measured:
+    """What one of the two networks costs, and how right it is."""
+
+    name: str
+    bytes: int
+    microseconds_per_text: Microseconds
+    evaluation: Mapping[str, Evaluation]
+    """By split, in the order shown; the same splits for both networks."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TrainingReport:
+    """All that a report tells of a run. Settings and provenance hold JSON's types."""
+
+    name: str
+    artifact: Measured
+    """The projection network, as exported."""
+    trainer: Measured
+    history: Sequence[EpochRecord]
+    data: DataReport
+    settings: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+
+
+def write_report(report: TrainingReport, html_path: Path, metrics_path: Path) -> None:
+    """Write the HTML page and the metrics file, each of them wholly or not at all."""
+    for path, text in (
+        (html_path, html(report)),
+        (metrics_path, json.dumps(metrics(report), indent=2) + "\n"),
+    ):
+        partial = path.with_name(f"{path.name}.partial")
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
+        partial.replace(path)
+
+
+def metrics(report: TrainingReport) -> dict[str, Any]:
+    """Return the metrics file's object."""
+    text = json.dumps({"schema": SCHEMA, **dataclasses.asdict(report)}, default=str)
+    # Python writes NaN and infinity, which JSON does not know.
+    content: dict[str, Any] = json.loads(text, parse_constant=lambda _: None)
+    return content
+
+
+def comparison(report: TrainingReport) -> list[tuple[str, str, str, str]]:
+    """Return rows to print: what was measured, the artifact's, the trainer's, the difference."""
+    ours, theirs = report.artifact, report.trainer
+    rows = []
+    for split in ours.evaluation:
+        for measure in ("accuracy", "macro_f1", "expected_calibration_error"):
+            a, b = (getattr(measured.evaluation[split], measure) for measured in (ours, theirs))
+            points = f"{100 * (a - b):+.2f} points".replace("-", "\N{MINUS SIGN}")
+            rows.append((f"{_title(measure)}, {split}", percent(a), percent(b), points))
+    times = _times(ours.bytes, theirs.bytes, "smaller", "larger")
+    rows.append(("Size", kibibytes(ours.bytes), kibibytes(theirs.bytes), times))
+    for title, way in (("one a call", "single"), ("in batches", "batched")):
+        a, b = (getattr(m.microseconds_per_text, way) for m in (ours, theirs))
+        times = _times(a, b, "faster", "slower")
+        rows.append((f"Time per text, {title}", f"{a:,.1f} µs", f"{b:,.1f} µs", times))
+    return rows
+
+
+def percent(share: float) -> str:
+    """Return a fraction as a percentage of two decimals."""
+    return f"{100 * share:.2f} %"
+
+
+def kibibytes(size: int) -> str:
+    """Return a number of bytes in KiB, from 1 MiB on in MiB."""
+    return f"{size / 2**10:,.1f} KiB" if size < 2**20 else f"{size / 2**20:,.1f} MiB"
+
+
+def _times(own: float, other: float, less: str, more: str) -> str:
+    ratio = max(own, other) / max(min(own, other), 1e-9)
+    figure = f"{ratio:,.0f}" if ratio >= 100 else f"{ratio:.1f}"
+    return f"{figure}\N{MULTIPLICATION SIGN} {less if own <= other else more}"
+
+
+def _title(field: str) -> str:
+    return field.replace("_", " ").capitalize().replace("f1", "F1")
+
+
+def html(report: TrainingReport) -> str:
+    """Return the page, always the same for the same report."""
+    split, evaluation = list(report.artifact.evaluation.items())[-1]
+    head = ("", "Artifact", f"Trainer ({report.trainer.name})", "Artifact against trainer")
+    sections = {
+        "Trainer against artifact": _table(head, comparison(report)),
+        "Training": _training(report.history),
+        "Calibration": _calibration(evaluation, split),
+        "Out-of-scope texts": _out_of_scope(evaluation, split),
+        "Confusions": _confusions(evaluation, split),
+        "Accuracy per intent": _intents(evaluation, split),
+        "Data": _data(report.data),
+        "Settings": _values(report.settings),
+        "Provenance": _values(report.provenance),
+    }
+    shown = [(title, title.lower().replace(" ", "-"), body) for title, body in sections.items()]
+    return PAGE.format(
+        title=escape(report.name),
+        style=STYLE,
+        summary=escape(
+            f"{percent(evaluation.accuracy)} of {evaluation.examples:,} {split} examples right, "
+            f"over {len(evaluation.intents)} intents, in {kibibytes(report.artifact.bytes)}."
+        ),
+        contents=" ".join(f'<a href="#{anchor}">{title}</a>' for title, anchor, _ in shown),
+        sections="\n".join(
+            f'<section id="{anchor}">\n<h2>{title}</h2>\n{body}\n</section>'
+            for title, anchor, body in shown
+        ),
+    )
+
+
+# The sections. Whatever comes from outside is escaped: names of intents are free text.
+
+
+def _training(history: Sequence[EpochRecord]) -> str:
+    if not history:
+        return "<p>No epoch was trained.</p>"
+    best = max(history, key=lambda record: record.projection_accuracy)
+
+    def curves(figure: Figure, unit: str, scale: float, lines: Mapping[str, str]) -> None:
+        axes = figure.subplots()
+        for field, colour in lines.items():
+            values = (getattr(record, field) for record in history)
+            heights = [math.nan if value is None else scale * value for value in values]
+            label = field.replace("_", " ").replace("projection", "projection network")
+            axes.plot([record.epoch for record in history], heights, f"{colour}.-", label=label)
+        axes.set(xlabel="epoch", ylabel=unit)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.legend()
+
+    def losses(figure: Figure) -> None:
+        terms = {"loss": "k", "trainer_loss": "C1", "distillation_loss": "C2"}
+        curves(figure, "loss", 1, {**terms, "projection_loss": "C0"})
+
+    def accuracies(figure: Figure) -> None:
+        curves(figure, "%", 100, {"trainer_accuracy": "C1", "projection_accuracy": "C0"})
+
+    return (
+        f'<div class="beside">{_chart("Mean training loss of each epoch", losses)}'
+        f"{_chart('Accuracy on the validation split after each epoch', accuracies)}</div>"
+        f"<p>The projection network was best on the validation split after epoch {best.epoch}: "
+        f"{percent(best.projection_accuracy)}.</p>{_folded('Every epoch', _records(history))}"
+    )
+
+
+def _calibration(evaluation: Evaluation, split: str) -> str:
+    bins, error = evaluation.bins, percent(evaluation.expected_calibration_error)
+
+    def reliability(figure: Figure) -> None:
+        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+        middles = [(b.lower + b.upper) / 2 for b in bins]
+        upper.bar(middles, [b.accuracy for b in bins], 0.06, color="C0")
+        lower.bar(middles, [b.count for b in bins], 0.06, color="C0")
+        upper.plot([0, 1], [0, 1], "k--")
+        upper.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
+        lower.set(xlabel="confidence", ylabel="examples")
+
+    return (
+        f"<p>On the {escape(split)} split the expected calibration error is "
+        f"<strong>{error}</strong>, the negative log likelihood {evaluation.nll:.3f} nats. Where a "
+        "bar ends below the diagonal, the artifact is surer than it is right.</p>"
+        f"{_chart('Reliability: accuracy, and number of examples, by confidence', reliability)}"
+        f"{_folded('Every bin', _records(bins))}"
+    )
+
+
+def _out_of_scope(evaluation: Evaluation, split: str) -> str:
+    outside = evaluation.out_of_scope
+    if outside is None:
+        return "<p>Not measured: no out-of-scope texts were given.</p>"
+
+    def roc(figure: Figure) -> None:
+        axes = figure.subplots()
+        axes.plot(*zip(*outside.roc, strict=True), "C0", label="every threshold")
+        chosen = 1 - outside.caught, 1 - outside.falsely_rejected
+        axes.plot(*chosen, "C1o", label=f"the artifact's: {outside.threshold:.3f}")
+        axes.plot([0, 1], [0, 1], "k--", label="chance")
+        axes.set(xlabel="out-of-scope texts accepted", ylabel="in-scope texts accepted")
+        axes.legend()
+
+    return (
+        f"<p>Below the artifact's threshold, a confidence of {outside.threshold:.3f}, lie "
+        f"<strong>{percent(outside.caught)}</strong> of {outside.texts:,} out-of-scope texts "
+        f"(caught) and {percent(outside.falsely_rejected)} of the {escape(split)} split's "
+        f"{evaluation.examples:,} examples (falsely rejected). Where 95 % of those are accepted, "
+        f"{percent(outside.fpr_at_95_tpr)} of the out-of-scope texts are, too.</p>"
+        f"{_chart(f'ROC curve of the confidence; area below it: {outside.auroc:.4f}', roc)}"
+    )
+
+
+def _confusions(evaluation: Evaluation, split: str) -> str:
+    if not evaluation.confusions:
+        return f"<p>There is no mistake on the {escape(split)} split.</p>"
+    support = {measures.intent: measures.support for measures in evaluation.intents}
+    names = [escape(name) for name in evaluation.confused_intents]
+    lines = "".join(f'<th scope="col"><span>{name}</span></th>' for name in names)
+    for i, (intent, row) in enumerate(
+        zip(evaluation.confused_intents, evaluation.confusion_matrix, strict=True)
+    ):
+        lines += f'</tr>\n<tr><th scope="row">{names[i]}</th>'
+        for j, count in enumerate(row):
+            share = f"{count / max(support[intent], 1):.4f}"
+            kind = "right" if i == j else "wrong"
+            lines += f'<td class="{kind}" style="--share:{share}">{count or ""}</td>'
+    return (
+        f"<p>The intents of the most frequent mistakes on the {escape(split)} split: the true "
+        "intent by row, the predicted one by column. The colour deepens with the share of the "
+        "intent's examples.</p>"
+        '<div class="scroll"><table class="heat"><tr><td>true, predicted</td>'
+        f"{lines}</tr></table></div>"
+        f"{_folded('The most frequent mistakes', _records(evaluation.confusions, 'texts'))}"
+    )
+
+
+def _intents(evaluation: Evaluation, split: str) -> str:
+    intents = evaluation.intents
+    measured = sorted((m for m in intents if m.support), key=lambda m: (m.recall, m.f1))
+    worst, others = measured[:LISTED_INTENTS], measured[LISTED_INTENTS:]
+    missing = ", ".join(escape(m.intent) for m in intents if not m.support)
+    return (
+        f"<p>On the {escape(split)} split, worst first. An intent's accuracy is its recall.</p>"
+        + _records(worst)
+        + (_folded(f"The other {len(others)} intents", _records(others)) if others else "")
+        + (f"<p>Without an example: {missing}.</p>" if missing else "")
+    )
+
+
+def _data(data: DataReport) -> str:
+    findings = _folded("Every finding", _records(data.findings, "texts")) if data.findings else ""
+    return f"<pre>{escape(str(data))}</pre>{findings}"
+
+
+# The parts that sections are made of.
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "figures") -> str:
+    """Return a table whose first column names the rows. Recall, a percentage, gets a bar."""
+    lines = "".join(f'<th scope="col">{escape(title)}</th>' for title in head)
+    for name, *cells in rows:
+        lines += f'</tr>\n<tr><th scope="row">{escape(name)}</th>'
+        for title, cell in zip(head[1:], cells, strict=True):
+            share = float(cell.rstrip(" %")) / 100 if title == "Recall" else None
+            bar = "" if share is None else f' class="bar" style="--share:{share:.4f}"'
+            lines += f"<td{bar}>{escape(cell)}</td>"
+    return f'<div class="scroll"><table class="{kind}"><tr>{lines}</tr></table></div>'
+
+
+def _records(records: Sequence[Any], kind: str = "figures") -> str:
+    """Return a table of dataclasses of one kind, a column for each field."""
+    fields = [field.name for field in dataclasses.fields(records[0])]
+    rows = [[_cell(field, getattr(record, field)) for field in fields] for record in records]
+    return _table([_title(field) for field in fields], rows, kind)
+
+
+def _cell(field: str, value: Any) -> str:
+    if not isinstance(value, float):
+        return "" if value is None else _text(value)
+    is_share = field.endswith(("accuracy", "confidence", "precision", "recall", "f1"))
+    return percent(value) if is_share else f"{value:.3f}"
+
+
+def _values(values: Mapping[str, Any]) -> str:
+    return _table(("Name", "Value"), flat(values), "texts")
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the names and values of nested JSON objects, the names joined by dots."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", _text(value)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, list | tuple):
+        return "not recorded" if value is None else str(value)
+    listed = ", ".join(map(str, value[:LISTED_VALUES]))
+    rest = f" and {len(value) - LISTED_VALUES:,} more, in the metrics file"
+    return listed + (rest if len(value) > LISTED_VALUES else "")
+
+
+def _folded(title: str, body: str) -> str:
+    return f"<details><summary>{title}</summary>{body}</details>"
+
+
+# Matplotlib's colours, and the page's for them, which are other ones in the dark.
+COLOURS = {
+    "#000000": "ink",
+    "#b0b0b0": "line",
+    "#1f77b4": "artifact",
+    "#ff7f0e": "trainer",
+    "#2ca02c": "distillation",
+}
+# What it writes for a file that stands alone: head, style and fonts, and the names of groups,
+# which would repeat from figure to figure.
+ALONE = r'\A.*?(?=<svg)|<style.*?</style>| xmlns(:xlink)?="[^"]*"|font-family: [^;]*;| id="\S+_\d+"'
+
+
+def _chart(caption: str, draw: Callable[[Figure], None]) -> str:
+    matplotlib_settings: Any = {
+        "svg.fonttype": "none",
+        "svg.hashsalt": caption,  # without it, ids are drawn at random
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "legend.frameon": False,
+    }
+    file = StringIO()
+    with matplotlib.rc_context(matplotlib_settings):
+        figure = Figure(figsize=(6, 4), layout="constrained")
+        draw(figure)
+        unsaid = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        figure.savefig(file, format="svg", transparent=True, metadata=unsaid)
+    svg = re.sub(ALONE, "", file.getvalue(), flags=re.DOTALL)
+    for colour, variable in COLOURS.items():
+        svg = svg.replace(colour, f"var(--{variable})")
+    svg = svg.replace("<svg", f'<svg role="img" aria-label="{escape(caption)}"', 1)
+    return f"<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>"
+
+
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<title>{title}: training report</title>
+<style>{style}</style>
+</head>
+<body>
+<header><h1>{title}</h1><p>{summary}</p><nav>{contents}</nav></header>
+<main>
+{sections}
+</main>
+</body>
+</html>
+"""
+
+STYLE = """
+:root { color-scheme: light dark; --paper: #fff; --ink: #1b1f24; --faint: #5b6470;
+  --line: #d0d5db; --panel: #f4f6f8; --artifact: #2463c9; --trainer: #c2590c;
+  --distillation: #0e8a6a; }
+@media screen and (prefers-color-scheme: dark) { :root { --paper: #14171b; --ink: #e4e7eb;
+  --faint: #9aa4b0; --line: #3a414a; --panel: #1d2126; --artifact: #6ea6ff; --trainer: #f2955a;
+  --distillation: #4cc6a3; } }
+body { margin: 0 auto; max-width: 68rem; padding: 2rem 1.25rem 4rem; color: var(--ink);
+  background: var(--paper); font: 15px/1.5 system-ui, sans-serif; }
+h1 { margin: 0; font-size: 1.9rem; }
+h2 { margin: 2.75rem 0 .75rem; font-size: 1.25rem; }
+header p { margin: .25rem 0 1rem; font-size: 1.1rem; color: var(--faint); }
+nav { display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; }
+a { color: var(--artifact); text-decoration: none; }
+.beside { display: grid; grid-template-columns: repeat(auto-fit, minmax(20rem, 1fr)); gap: 2rem; }
+figure { margin: 0; max-width: 36rem; }
+figcaption { color: var(--faint); font-size: .9rem; text-align: center; }
+svg { width: 100%; height: auto; fill: var(--ink); stroke-linejoin: round; }
+.scroll { overflow-x: auto; }
+pre { padding: 1rem; white-space: pre-wrap; background: var(--panel); border-radius: .4rem; }
+table { border-collapse: collapse; }
+th, td { padding: .3rem .75rem; border-bottom: 1px solid var(--line); text-align: left; }
+th { font-weight: 600; }
+[scope=row] { font-weight: 400; }
+:is(th, td):first-child { padding-left: 0; }
+.figures :is(th, td):not(:first-child) { text-align: right; font-variant-numeric: tabular-nums; }
+.figures td { white-space: nowrap; }
+.texts td { overflow-wrap: anywhere; }
+details { margin: .75rem 0; }
+summary { cursor: pointer; color: var(--artifact); }
+.bar { min-width: 11rem; width: 20rem; background: no-repeat 0 50% /
+  calc((100% - 6rem) * var(--share)) .7rem linear-gradient(var(--artifact) 0 0); }
+.heat :is(th, td) { padding: .15rem .3rem; border: 1px solid var(--paper); font-weight: 400; }
+.heat td:not(:first-child) { min-width: 1.3rem; text-align: center; }
+.heat :is(td:first-child, [scope=col]) { vertical-align: bottom; }
+.heat span { max-height: 14rem; overflow: hidden; white-space: nowrap; text-overflow: ellipsis;
+  writing-mode: vertical-rl; transform: rotate(180deg); }
+.right { background: color-mix(in srgb, var(--artifact) calc(var(--share) * 50%), var(--panel)); }
+.wrong { background: color-mix(in srgb, var(--trainer) calc(var(--share) * 200%), var(--panel)); }
+@media print { body { max-width: none; padding: 0; font-size: 11px; print-color-adjust: exact; }
+  nav { display: none; } details::details-content { content-visibility: visible; }
+  th, td { padding-block: .1rem; } figure { max-width: 24rem; } p, h2 { break-after: avoid; }
+  figure, tr, .heat { break-inside: avoid; } }
+"""
