@@ -1,0 +1,10 @@
+"""``python -m app``: serve, as the environment says."""
+
+import sys
+
+try:
+    from app.server import serve
+except ModuleNotFoundError as error:
+    sys.exit(f"neuralbits: serving needs {error.name}: pip install 'neuralbits[serve]'")
+
+serve()
