@@ -52,6 +52,9 @@ class Classifier:
         """
         if isinstance(texts, str):
             raise TypeError("classify_batch takes a list of texts; classify takes one text")
+        for index, text in enumerate(texts):
+            if not isinstance(text, str):
+                raise TypeError(f"text {index} is of type {type(text).__name__}, not a string")
         if top_k < 1:
             raise ValueError(f"top_k is {top_k}; ask for at least 1 intent")
         return [
