@@ -1,0 +1,56 @@
+# make demo   train on the embedded data, compare, and serve on 127.0.0.1:8000
+# make test   all tests
+# make serve  serve the shipped artifact, with the serving dependencies alone
+
+PYTHON ?= python3
+BIN := .venv/bin
+# A marker for each set of packages that .venv holds; a changed pyproject.toml installs anew.
+SERVE := .venv/.serve
+TRAIN := .venv/.train
+TEST := .venv/.test
+DEMO := runs/home-assistant-en.safetensors
+
+.PHONY: demo serve test lint check artifacts clean
+
+demo: $(TRAIN)
+	@mkdir -p runs
+	$(BIN)/neuralbits train --dataset home-assistant --output $(DEMO) --resume --set epochs=8
+	$(BIN)/neuralbits classify $(DEMO) "turn of teh lamp"
+	$(BIN)/neuralbits serve $(DEMO)
+
+serve: $(SERVE)
+	$(BIN)/neuralbits serve
+
+test: $(TEST)
+	$(BIN)/pytest
+
+lint: $(TEST)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+check: lint test
+
+# How the shipped artifacts were made; about 10 and 15 minutes on two cores.
+artifacts: $(TRAIN)
+	$(BIN)/neuralbits train --dataset home-assistant --output artifacts/home-assistant-en.safetensors
+	$(BIN)/neuralbits train --dataset clinc150 --output artifacts/clinc150.safetensors
+
+clean:
+	rm -rf .venv runs build *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("neuralbits needs Python 3.11 or newer; name one by: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv .venv
+
+$(SERVE): pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[serve]'
+	@touch $@
+
+$(TRAIN): pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[serve,train]'
+	@touch $@
+
+$(TEST): pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[serve,train,test]'
+	@touch $@

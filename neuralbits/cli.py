@@ -1,0 +1,291 @@
+"""The `neuralbits` command."""
+
+import importlib
+import json
+import shlex
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+import neuralbits
+from neuralbits.errors import NeuralbitsError
+from neuralbits.tables import Format
+
+cli = typer.Typer(
+    help="Intent detection small enough for any device.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+ArtifactArgument = Annotated[Path, typer.Argument(help="The artifact, a .safetensors file.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+TextColumnOption = Annotated[str, typer.Option(help="The column that holds the texts.")]
+LabelColumnOption = Annotated[str, typer.Option(help="The column that holds the intents.")]
+
+
+def main() -> None:
+    """Run the command; what a user can mend is said in one sentence, without a traceback."""
+    try:
+        cli()
+    except NeuralbitsError as error:
+        sys.exit(f"neuralbits: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _require(module: str, extra: str) -> ModuleType:
+    """Import what only an extra installs.
+
+    Raises:
+        NeuralbitsError: the extra isn't installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise NeuralbitsError(
+            f"this needs {error.name}; install it by: pip install 'neuralbits[{extra}]'"
+        ) from None
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"neuralbits {neuralbits.__version__}")
+        raise typer.Exit
+
+
+@cli.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print it.")
+    ] = False,
+) -> None:
+    """Intent detection small enough for any device."""
+
+
+@cli.command()
+def train(
+    output: Annotated[Path, typer.Option(help="Where the artifact goes: a .safetensors file.")],
+    train: Annotated[
+        Path | None,
+        typer.Option(help="Utterances with their intents: CSV, TSV, JSONL or Parquet."),
+    ] = None,
+    validation: Annotated[
+        Path | None, typer.Option(help="By default, a part of the training data.")
+    ] = None,
+    test: Annotated[Path | None, typer.Option(help="Is measured once, at the end.")] = None,
+    out_of_scope: Annotated[
+        Path | None, typer.Option(help="Texts of no intent, to measure their rejection on.")
+    ] = None,
+    dataset: Annotated[
+        str,
+        typer.Option(help="Without --train: home-assistant, clinc150, banking77 or snips."),
+    ] = "home-assistant",
+    language: Annotated[str, typer.Option(help="Of the home-assistant data set.")] = "en",
+    text_column: TextColumnOption = "text",
+    label_column: LabelColumnOption = "intent",
+    max_size: Annotated[str, typer.Option(help="The most bytes the artifact may have.")] = "64KiB",
+    trainer: Annotated[
+        str, typer.Option(help="lstm, feedforward or cnn, or several joined by +.")
+    ] = "lstm",
+    seed: Annotated[int, typer.Option(help="The same seed gives the same artifact.")] = 0,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="Another setting, such as epochs=30 or objective.temperature=2."
+        ),
+    ] = None,
+    resume: Annotated[bool, typer.Option(help="Go on from the checkpoint, if any.")] = False,
+    device: Annotated[str, typer.Option(help="cpu, cuda, or auto for a GPU if any.")] = "auto",
+) -> None:
+    """Train a projection network in the company of a trainer; write the artifact."""
+    job = _require("model_training.job", "train")
+    from model_training import budget, data, settings
+
+    chosen = settings.Settings(seed=seed).override([f"trainer.names={trainer}", *(set_ or [])])
+    size = budget.parse_size(max_size)
+    if train is None:
+        loaded = data.from_name(dataset, language, seed)
+    else:
+        loaded = data.from_files(
+            train,
+            validation,
+            test,
+            out_of_scope,
+            text_column=text_column,
+            label_column=label_column,
+            seed=seed,
+        )
+    print(loaded.report)
+    command = shlex.join(["neuralbits", *(a for a in sys.argv[1:] if a != "--resume")])
+    report = job.train(
+        chosen,
+        loaded,
+        output,
+        max_size=size,
+        command=command,
+        resume=resume,
+        device=device,
+        console=Console(stderr=True),
+    )
+    _print_comparison(report, output)
+
+
+def _print_comparison(report: object, output: Path) -> None:
+    comparison = importlib.import_module("model_training.report").comparison(report)
+    table = Table("", "artifact", "trainer", "artifact against trainer")
+    for row in comparison:
+        table.add_row(*row)
+    Console().print(table)
+    print(f"wrote {output}, and beside it the model card, the report and its figures")
+
+
+@cli.command()
+def evaluate(
+    artifact: ArtifactArgument,
+    file: Annotated[Path, typer.Argument(help="Utterances with their right intents.")],
+    text_column: TextColumnOption = "text",
+    label_column: LabelColumnOption = "intent",
+    as_json: JsonOption = False,
+) -> None:
+    """Measure an artifact on a file; rows labelled oos are out-of-scope texts."""
+    evaluation = _require("model_training.evaluation", "train")
+    from model_training import data
+
+    classifier = neuralbits.load(artifact)
+    loaded = data.load_file(file, text_column, label_column)
+    examples, out_of_scope = loaded.examples, loaded.out_of_scope
+    measured = evaluation.evaluate_classifier(
+        classifier, examples.texts, examples.intents, out_of_scope.texts
+    )
+    speed = evaluation.microseconds_per_text(classifier, examples.texts)
+    if as_json:
+        print(json.dumps(measured.to_json() | {"microseconds_per_text": asdict(speed)}, indent=2))
+        return
+    for finding in loaded.findings:
+        print(finding, file=sys.stderr)
+    _print_facts(
+        {
+            "examples": f"{measured.examples:,}",
+            "accuracy": f"{100 * measured.accuracy:.2f} %",
+            "macro F1": f"{100 * measured.macro_f1:.2f} %",
+            "expected calibration error": f"{100 * measured.expected_calibration_error:.2f} %",
+            **_out_of_scope_facts(measured.out_of_scope),
+            "size": f"{classifier.artifact.size:,} bytes",
+            "time per text": f"{speed.single:.0f} µs alone, {speed.batched:.0f} µs in a batch",
+        }
+    )
+
+
+@cli.command()
+def classify(
+    artifact: ArtifactArgument,
+    texts: Annotated[list[str], typer.Argument(help="The texts.", metavar="TEXT...")],
+    top_k: Annotated[int, typer.Option(min=1, help="How many intents to name.")] = 3,
+    as_json: JsonOption = False,
+) -> None:
+    """Classify texts."""
+    classifier = neuralbits.load(artifact)
+    for text, prediction in zip(texts, classifier.classify_batch(texts, top_k), strict=True):
+        if as_json:
+            print(json.dumps({"text": text, **asdict(prediction)}, ensure_ascii=False))
+            continue
+        print(text if prediction.in_scope else f"{text}  (out of scope)")
+        for each in prediction.intents:
+            print(f"  {100 * each.confidence:6.2f} %  {each.intent}")
+
+
+@cli.command()
+def score(
+    artifact: ArtifactArgument,
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="A table; - is standard input.")],
+    output: Annotated[Path, typer.Argument(help="The same table with the predictions.")],
+    text_column: TextColumnOption = "text",
+    prefix: Annotated[str, typer.Option(help="Put before the names of the new columns.")] = "",
+    input_format: Annotated[
+        Format | None, typer.Option("--format", help="Of the input, if its name doesn't tell.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="By default, all cores.")] = None,
+    restart: Annotated[bool, typer.Option(help="Forget an interrupted job.")] = False,
+) -> None:
+    """Score a file of any size; the same command resumes a job that was interrupted."""
+    from neuralbits import scoring
+
+    with scoring.progress_bar() as progress:
+        summary = scoring.score(
+            artifact,
+            sys.stdin.buffer if str(source) == "-" else source,
+            output,
+            text_column=text_column,
+            prefix=prefix,
+            input_format=input_format,
+            workers=workers,
+            restart=restart,
+            progress=progress,
+        )
+    print(f"scored {summary.rows:,} rows in {summary.seconds:.1f} s: {output}", file=sys.stderr)
+    if summary.rejects:
+        print(
+            f"could not score {summary.rejected:,} records; lines and reasons: {summary.rejects}",
+            file=sys.stderr,
+        )
+
+
+@cli.command()
+def serve(
+    artifact: Annotated[
+        Path | None, typer.Argument(help="By default, the shipped home-assistant artifact.")
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="By default, 127.0.0.1.")] = None,
+    port: Annotated[int | None, typer.Option(help="By default, 8000; 0 takes a free one.")] = None,
+) -> None:
+    """Serve an artifact over HTTP."""
+    _require("app.server", "serve").serve(artifact, host, port)
+
+
+@cli.command()
+def inspect(artifact: ArtifactArgument, as_json: JsonOption = False) -> None:
+    """Show what an artifact holds, and where it comes from."""
+    held = neuralbits.load(artifact).artifact
+    facts = {
+        "file": str(artifact),
+        "size": f"{held.size:,} bytes",
+        "digest": held.digest,
+        "intents": f"{len(held.labels)}: {', '.join(held.labels)}",
+        "projection": f"{held.projection.functions} functions of "
+        f"{held.projection.bits_per_function} bits, {held.projection.bits} in all; "
+        f"an n-gram takes part in one of {held.projection.stride}; "
+        f"families: {', '.join(held.projection.families)}",
+        **{
+            f"layer {index}": f"{layer.inputs} → {layer.units}, {layer.precision}"
+            for index, layer in enumerate(held.network.layers)
+        },
+        "temperature": f"{held.temperature:.4f}",
+        "threshold": f"{held.threshold:.4f}",
+        "provenance": json.dumps(held.provenance, indent=2, ensure_ascii=False),
+    }
+    if as_json:
+        print(json.dumps(facts | {"provenance": held.provenance}, ensure_ascii=False, indent=2))
+    else:
+        _print_facts(facts)
+
+
+def _out_of_scope_facts(measures: object) -> dict[str, str]:
+    if measures is None:
+        return {}
+    return {
+        name.replace("_", " "): f"{value:.4f}" if isinstance(value, float) else str(value)
+        for name, value in asdict(measures).items()  # type: ignore[call-overload]
+        if isinstance(value, int | float)
+    }
+
+
+def _print_facts(facts: dict[str, str]) -> None:
+    width = max(map(len, facts))
+    for name, fact in facts.items():
+        print(f"{name.rjust(width)}  {fact}")

@@ -1,0 +1,162 @@
+"""Rows as the bytes of a table: CSV, TSV, JSONL and Parquet.
+
+Every format can be written by appending: the header, then the bytes of any number of rows at a
+time. A job that is killed goes on after the last bytes known to be whole.
+"""
+
+import csv
+import datetime
+import decimal
+import io
+import json
+import os
+import uuid
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any, BinaryIO, Protocol
+
+from neuralbits.tables import pyarrow
+
+_ROW_GROUP_ROWS, _ROW_GROUP_BYTES = 1 << 17, 1 << 26
+
+
+class Encoder(Protocol):
+    """One format; picklable, so that other processes can encode."""
+
+    header: bytes
+
+    def encode(self, rows: Sequence[dict[str, Any]]) -> bytes:
+        """Return the rows' bytes; ValueError if the format can't hold one of them."""
+
+
+class CsvEncoder:
+    """CSV or TSV. Nulls are written as empty cells, all that is no string as JSON."""
+
+    def __init__(self, columns: Sequence[str], delimiter: str) -> None:
+        self._columns, self._delimiter = columns, delimiter
+        self.header = self._lines([list(columns)])
+
+    def encode(self, rows: Sequence[dict[str, Any]]) -> bytes:  # noqa: D102
+        _refuse_unknown_columns(rows, self._columns)
+        return self._lines([[_cell(row.get(name)) for name in self._columns] for row in rows])
+
+    def _lines(self, rows: list[list[str]]) -> bytes:
+        lines: list[str] = []
+
+        class Sink:
+            # The module quotes a bare carriage return only where its own line ends hold one.
+            def write(self, line: str) -> None:
+                lines.append(line.removesuffix("\r\n") + "\n")
+
+        csv.writer(Sink(), delimiter=self._delimiter, lineterminator="\r\n").writerows(rows)
+        return "".join(lines).encode()
+
+
+class JsonLinesEncoder:
+    """JSONL. Dates, times and decimals are written as strings."""
+
+    header = b""
+
+    def encode(self, rows: Sequence[dict[str, Any]]) -> bytes:  # noqa: D102
+        return "".join(_json(row) + "\n" for row in rows).encode()
+
+
+class ParquetEncoder:
+    """Parquet, as Arrow IPC streams one after another: `streams_to_parquet` makes the file of them.
+
+    Streams can be appended to and cut off, where a Parquet file is whole only with its last byte.
+    In a column of strings, what is no string is written as JSON.
+    """
+
+    def __init__(self, schema: Any) -> None:
+        self._schema = schema
+        self.header = self._stream([])
+
+    def encode(self, rows: Sequence[dict[str, Any]]) -> bytes:  # noqa: D102
+        _refuse_unknown_columns(rows, self._schema.names)
+        return self._stream([_column(field, rows) for field in self._schema])
+
+    def extend(self, batch: Any, rows: Sequence[dict[str, Any]]) -> bytes:
+        """Return the bytes of a pyarrow.RecordBatch with the schema's last columns from `rows`."""
+        added = list(self._schema)[batch.num_columns :]
+        return self._stream([*batch.columns, *(_column(field, rows) for field in added)])
+
+    def _stream(self, columns: list[Any]) -> bytes:
+        arrow, sink = pyarrow(), io.BytesIO()
+        with arrow.ipc.new_stream(sink, self._schema) as stream:
+            if columns:
+                stream.write_batch(arrow.RecordBatch.from_arrays(columns, schema=self._schema))
+        return sink.getvalue()
+
+
+def streams_to_parquet(source: BinaryIO, destination: BinaryIO) -> None:
+    """Write the streams of a ParquetEncoder as one Parquet file, in constant memory."""
+    arrow = pyarrow()
+    size = source.seek(0, os.SEEK_END)
+    source.seek(0)
+    with ExitStack() as stack:
+        writer: Any = None
+        pending: list[Any] = []
+        while source.tell() < size:
+            with arrow.ipc.open_stream(source) as stream:
+                pending.extend(stream)
+                writer = writer or stack.enter_context(
+                    arrow.parquet.ParquetWriter(destination, stream.schema)
+                )
+            if pending and (
+                source.tell() == size
+                or sum(batch.num_rows for batch in pending) >= _ROW_GROUP_ROWS
+                or sum(batch.nbytes for batch in pending) >= _ROW_GROUP_BYTES
+            ):
+                writer.write_table(arrow.Table.from_batches(pending))
+                pending = []
+
+
+def _column(field: Any, rows: Sequence[dict[str, Any]]) -> Any:
+    arrow = pyarrow()
+    cells = [row.get(field.name) for row in rows]
+    if field.type == arrow.string():
+        cells = [None if cell is None else _cell(cell) for cell in cells]
+    # Arrow itself would make 1 of 1.5, and 1.0 of True.
+    kinds = {"bool": (bool,), "int64": (int,), "double": (int, float)}.get(str(field.type))
+    for cell in cells:
+        if kinds and cell is not None and type(cell) not in kinds:
+            raise ValueError(
+                f"the column {field.name!r} holds {cell!r}, and {field.type} in the first records"
+            )
+    try:
+        return arrow.array(cells, field.type)
+    except (arrow.ArrowException, OverflowError) as error:
+        raise ValueError(f"the column {field.name!r}: {error}") from None
+
+
+def _refuse_unknown_columns(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
+    known = set(columns)
+    for row in rows:
+        if not row.keys() <= known:
+            extra = next(name for name in row if name not in known)
+            raise ValueError(f"the record has a column {extra!r} that the first records lack")
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float):
+        return repr(value)  # JSON has no infinity
+    if isinstance(value, bool | int | list | dict):
+        return _json(value)
+    return _as_text(value)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, default=_as_text)
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    if isinstance(value, datetime.timedelta | decimal.Decimal | uuid.UUID):
+        return str(value)
+    raise ValueError(f"a value of type {type(value).__name__} can't be written as text")

@@ -1,0 +1,396 @@
+"""Batch scoring: a table of any size in, the same table with three more columns out.
+
+The input is cut into chunks, which worker processes score and encode; their bytes are appended to
+``OUTPUT.partial`` in the order of the input. ``OUTPUT.journal`` says how many of those bytes are
+known to be on the disk, and which part of the input they are, so that a job that was killed goes on
+by the same command.
+"""
+
+import hashlib
+import json
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import cache
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import neuralbits
+from neuralbits.encoders import CsvEncoder, Encoder, JsonLinesEncoder, ParquetEncoder
+from neuralbits.journal import Output, ScoringError
+from neuralbits.tables import (
+    Batch,
+    Chunk,
+    Format,
+    Position,
+    Row,
+    Table,
+    Unreadable,
+    format_of,
+    open_table,
+    pyarrow,
+)
+
+__all__ = ["COLUMNS", "Progress", "ScoringError", "Summary", "progress_bar", "score"]
+
+COLUMNS = ("intent", "confidence", "in_scope")
+
+_CHUNK_ROWS = 1024
+_CHUNKS_PER_WORKER = 3  # in flight, so that no worker waits for the reading and writing
+_CHECKPOINT_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a job has got."""
+
+    rows: int
+    """Rows scored, by this run and by those it resumes."""
+    rejected: int
+    """Records that could not be read or scored."""
+    fraction: float | None
+    """The part of the input that is done, from 0 to 1; None where its size isn't known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a finished job has done."""
+
+    rows: int
+    rejected: int
+    seconds: float
+    """How long this run took."""
+    resumed_from: int
+    """How many records earlier runs of the job had done."""
+    rejects: Path | None
+    """Where the rejected records are, with line numbers and reasons; None if there are none."""
+
+
+def score(
+    artifact_path: str | os.PathLike[str],
+    source: str | os.PathLike[str] | BinaryIO,
+    destination: str | os.PathLike[str],
+    *,
+    text_column: str = "text",
+    prefix: str = "",
+    input_format: Format | None = None,
+    workers: int | None = None,
+    restart: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+) -> Summary:
+    """Score every row of a table, in constant memory, resuming a job that was interrupted.
+
+    Rows keep their order and their other columns, and get the columns `intent`, `confidence` and
+    `in_scope`, each name preceded by `prefix`. What can't be read or scored goes to
+    ``DESTINATION.rejects.jsonl``. Nothing is at the destination until all of it is.
+
+    Args:
+        artifact_path: The artifact to score with.
+        source: The table, or a binary stream of one, such as ``sys.stdin.buffer``.
+        destination: Where the scored table goes; its ending says in which format.
+        text_column: The column to classify.
+        prefix: What the names of the new columns begin with.
+        input_format: The format of the source, if its name doesn't end in it.
+        workers: How many processes; by default, one for each core.
+        restart: Forget an interrupted job instead of resuming it.
+        progress: Is told about every chunk.
+
+    Raises:
+        ArtifactError: the artifact can't be used.
+        TableError: the source can't be read as a table.
+        ScoringError: the job can't start or go on. What is done remains, to be resumed.
+    """
+    started = time.monotonic()
+    if isinstance(source, str | os.PathLike):
+        source = Path(source)
+        input_format = input_format or format_of(source)
+    elif input_format is None:
+        raise ScoringError("standard input has no name to end in its format: give it by --format")
+    output = Output(Path(destination))
+    if isinstance(source, Path) and output.path.exists() and output.path.samefile(source):
+        raise ScoringError(f"{source} would be overwritten by its own scores: name another output")
+    digest = neuralbits.load(artifact_path).artifact.digest
+    added = tuple(prefix + name for name in COLUMNS)
+    try:
+        with open_table(source, input_format) as table:
+            _check_columns(table, text_column, added)
+            job = {
+                "input": _identity(source),
+                "artifact": digest,
+                "settings": [input_format, text_column, prefix],
+                "version of neuralbits": neuralbits.__version__,
+            }
+            encoder = _encoder(output.format, table, added)
+            setup = _Setup(os.fspath(artifact_path), digest, encoder, text_column, added)
+            with output.opened(job, restart=restart):
+                resumed = output.done
+                if not resumed.complete:
+                    _work(table, output, setup, workers or _cores(), progress)
+                    output.checkpoint(complete=True)
+                output.publish()
+    except BrokenProcessPool:
+        raise ScoringError(f"a worker process died or was killed; {_GO_ON}") from None
+    except OSError as error:
+        place, reason = error.filename or output.path, error.strerror or error
+        raise ScoringError(f"{place}: {reason}; mend that, then {_GO_ON}") from error
+    done = output.done
+    return Summary(
+        rows=done.rows,
+        rejected=done.rejected,
+        seconds=time.monotonic() - started,
+        resumed_from=resumed.rows + resumed.rejected,
+        rejects=output.rejects if done.rejected else None,
+    )
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[Progress], None]]:
+    """Show a job's progress on standard error: give what this yields to `score`."""
+    from rich import console, progress
+
+    counts = progress.TextColumn("{task.fields[rows]:,} scored, {task.fields[rejected]:,} rejected")
+    with progress.Progress(
+        progress.BarColumn(),
+        progress.TaskProgressColumn(),
+        counts,
+        progress.TimeRemainingColumn(),
+        console=console.Console(stderr=True),
+    ) as bar:
+
+        def show(now: Progress) -> None:
+            if not bar.tasks:  # not before, so that a job that can't begin shows no bar
+                bar.add_task("", total=None, rows=0, rejected=0)
+            total = None if now.fraction is None else 1
+            bar.update(
+                bar.task_ids[0],
+                total=total,
+                completed=now.fraction,
+                rows=now.rows,
+                rejected=now.rejected,
+            )
+
+        yield show
+
+
+_GO_ON = "the same command goes on where this one stopped"
+
+
+def _work(
+    table: Table,
+    output: Output,
+    setup: "_Setup",
+    workers: int,
+    progress: Callable[[Progress], None] | None,
+) -> None:
+    """Score what remains of the table, chunk by chunk, in order."""
+    if output.done.position is None:
+        output.append(None, setup.encoder.header)
+    elif not table.skip_to(output.done.position):
+        raise ScoringError(
+            "the input doesn't begin with what was read before: give the same input again, "
+            "or start afresh by --restart"
+        )
+    saved = time.monotonic()
+    with _pool(workers, setup) as pool:
+        for scored, position in _in_order(pool, table.chunks(_CHUNK_ROWS), workers):
+            output.append(position, *scored)
+            if time.monotonic() - saved >= _CHECKPOINT_SECONDS:
+                output.checkpoint()
+                saved = time.monotonic()
+            if progress:
+                fraction = position.offset / table.size if table.size else None
+                progress(Progress(output.done.rows, output.done.rejected, fraction))
+
+
+def _in_order(
+    pool: ProcessPoolExecutor, chunks: Iterator[tuple[Chunk, Position]], workers: int
+) -> Iterator[tuple["_Scored", Position]]:
+    """Yield the chunks' scores in the chunks' order, a bounded number of them being in flight."""
+    waiting: deque[tuple[Future[_Scored], Position]] = deque()
+    for chunk, position in chunks:
+        waiting.append((pool.submit(_score_chunk, chunk), position))
+        if len(waiting) == workers * _CHUNKS_PER_WORKER:
+            future, after = waiting.popleft()
+            yield future.result(), after
+    for future, after in waiting:
+        yield future.result(), after
+
+
+@contextmanager
+def _pool(workers: int, setup: "_Setup") -> Iterator[ProcessPoolExecutor]:
+    # The processes share the cores already; threads of theirs would only get in each other's way.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (setup,))
+    # Ctrl-C reaches the whole process group, but only this process is to act on it: the workers
+    # inherit the signal blocked.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    for _ in range(workers):
+        pool.submit(os.getpid)
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+# What is settled before the work begins.
+
+
+def _identity(source: Path | BinaryIO) -> Any:
+    """Return what tells this input from another; a pipe is told by its content, when resumed."""
+    if not isinstance(source, Path) or not source.is_file():
+        return "a pipe"
+    status = source.stat()
+    with source.open("rb") as file:
+        head = hashlib.sha256(file.read(1 << 16)).hexdigest()
+    return {"bytes": status.st_size, "modified_ns": status.st_mtime_ns, "head": head}
+
+
+def _check_columns(table: Table, text_column: str, added: tuple[str, ...]) -> None:
+    if text_column not in table.columns:
+        raise ScoringError(
+            f"the input has no column {text_column!r} but {', '.join(map(repr, table.columns))}: "
+            "name the one to classify by --text-column"
+        )
+    for name in added:
+        if name in table.columns:
+            raise ScoringError(
+                f"the input has a column {name!r} already: let the new columns' names begin with "
+                "something else, as in --prefix predicted_"
+            )
+
+
+def _encoder(format: Format, table: Table, added: tuple[str, ...]) -> Encoder:
+    if format == "jsonl":
+        return JsonLinesEncoder()
+    if format == "parquet":
+        arrow = pyarrow()
+        types = (arrow.string(), arrow.float64(), arrow.bool_())
+        schema = table.arrow_schema()
+        for name, type_ in zip(added, types, strict=True):
+            schema = schema.append(arrow.field(name, type_))
+        return ParquetEncoder(schema)
+    return CsvEncoder([*table.columns, *added], "," if format == "csv" else "\t")
+
+
+def _cores() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # outside Linux
+        return os.cpu_count() or 1
+
+
+# What runs in the workers.
+
+
+class _Setup(NamedTuple):
+    artifact_path: str
+    digest: str
+    encoder: Encoder
+    text_column: str
+    added: tuple[str, ...]
+
+
+class _Scored(NamedTuple):
+    """A chunk's share of the two files, and what it counts."""
+
+    output: bytes
+    rejects: bytes
+    rows: int
+    rejected: int
+
+
+_setup: _Setup
+
+
+def _start_worker(setup: _Setup) -> None:
+    global _setup  # sent once, and not with every chunk
+    _setup = setup
+    # Without this, a worker would wait for work for ever once its parent has been killed.
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+
+
+def _exit_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+@cache
+def _classifier(path: str, digest: str) -> neuralbits.Classifier:
+    classifier = neuralbits.load(path)
+    if classifier.artifact.digest != digest:
+        raise ScoringError(f"the artifact {path} was replaced while the job began; start it again")
+    return classifier
+
+
+def _score_chunk(chunk: Chunk) -> _Scored:
+    rows: list[Row] = []
+    rejects: list[Unreadable] = []
+    for record in chunk.rows() if isinstance(chunk, Batch) else chunk:
+        if isinstance(record, Unreadable):
+            rejects.append(record)
+        elif problem := _problem(record.values):
+            rejects.append(_rejected(record, problem))
+        else:
+            rows.append(record)
+    classifier = _classifier(_setup.artifact_path, _setup.digest)
+    predictions = classifier.classify_batch([row.values[_setup.text_column] for row in rows])
+    scores = [
+        dict(zip(_setup.added, (made.intent, made.confidence, made.in_scope), strict=True))
+        for made in predictions
+    ]
+    output, unwritable = _encode(chunk, rows, scores)
+    rejects = sorted(rejects + unwritable, key=lambda reject: reject.line)
+    side = "".join(json.dumps(asdict(reject), ensure_ascii=False) + "\n" for reject in rejects)
+    return _Scored(output, side.encode(), len(rows) - len(unwritable), len(rejects))
+
+
+def _problem(values: dict[str, Any]) -> str | None:
+    """Say why a row can't be scored, if it can't."""
+    column = _setup.text_column
+    if column not in values:
+        return f"the record has no column {column!r}"
+    if values[column] is None:
+        return f"the column {column!r} is null"
+    if not isinstance(values[column], str):
+        return f"the column {column!r} holds a value of type {type(values[column]).__name__}"
+    for name in _setup.added:
+        if name in values:
+            return f"the record has a column {name!r} already"
+    return None
+
+
+def _encode(
+    chunk: Chunk, rows: list[Row], scores: list[dict[str, Any]]
+) -> tuple[bytes, list[Unreadable]]:
+    """Return the rows' bytes, and those of them that the output's format can't hold."""
+    encoder = _setup.encoder
+    if isinstance(chunk, Batch) and isinstance(encoder, ParquetEncoder):
+        kept = pyarrow().array([row.line - chunk.line for row in rows], "int64")
+        return encoder.extend(chunk.arrow.take(kept), scores), []
+    scored = [row.values | added for row, added in zip(rows, scores, strict=True)]
+    try:
+        return encoder.encode(scored), []
+    except ValueError:  # of some row: leave out whichever can't be encoded alone
+        good, unwritable = [], []
+        for row, values in zip(rows, scored, strict=True):
+            try:
+                encoder.encode([values])
+                good.append(values)
+            except ValueError as error:
+                unwritable.append(_rejected(row, str(error)))
+        return encoder.encode(good), unwritable
+
+
+def _rejected(row: Row, reason: str) -> Unreadable:
+    return Unreadable(row.line, reason, json.dumps(row.values, ensure_ascii=False, default=str))

@@ -1,0 +1,428 @@
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from neuralbits import tables
+from neuralbits.tables import (
+    BLANK,
+    LONGEST_RECORD,
+    Row,
+    TableError,
+    Unreadable,
+    format_of,
+    open_table,
+)
+
+Write = Callable[[str, bytes], Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def write(name: str, content: bytes) -> Path:
+        path = tmp_path / name
+        path.write_bytes(content)
+        return path
+
+    return write
+
+
+def read(path: Path) -> list[Row | Unreadable]:
+    with open_table(path, format_of(path)) as table:
+        return list(table)
+
+
+def reason(record: Row | Unreadable) -> str:
+    assert isinstance(record, Unreadable)
+    return record.reason
+
+
+# CSV and TSV
+
+
+def test_a_csv_row_has_its_line_and_its_cells_by_the_names_of_the_header(write: Write) -> None:
+    path = write("a.csv", b'text,intent\nturn on,on\n"a, ""b""",\n')
+    assert read(path) == [
+        Row(2, {"text": "turn on", "intent": "on"}),
+        Row(3, {"text": 'a, "b"', "intent": ""}),
+    ]
+
+
+def test_tabs_separate_the_cells_of_a_tsv(write: Write) -> None:
+    assert read(write("a.tsv", b"text\tn\na, b\t1\n")) == [Row(2, {"text": "a, b", "n": "1"})]
+
+
+def test_a_record_of_several_lines_counts_as_the_line_on_which_it_starts(write: Write) -> None:
+    path = write("a.csv", b'text\n"one\ntwo\r\nthree"\nfour\n')
+    assert read(path) == [Row(2, {"text": "one\ntwo\r\nthree"}), Row(5, {"text": "four"})]
+
+
+def test_byte_order_mark_and_carriage_returns_are_no_part_of_the_cells(write: Write) -> None:
+    path = write("a.csv", b"\xef\xbb\xbftext,n\r\nhello,1\r\n")
+    assert read(path) == [Row(2, {"text": "hello", "n": "1"})]
+
+
+def test_the_last_line_needs_no_newline(write: Write) -> None:
+    assert read(write("a.csv", b"text\nhello")) == [Row(2, {"text": "hello"})]
+
+
+def test_a_blank_line_is_told_and_not_skipped(write: Write) -> None:
+    path = write("a.csv", b"text,n\n\nhello,1\n\r\n")
+    assert read(path) == [
+        Unreadable(2, BLANK, ""),
+        Row(3, {"text": "hello", "n": "1"}),
+        Unreadable(4, BLANK, ""),
+    ]
+
+
+def test_a_line_that_is_no_utf8_is_unreadable_and_the_next_is_read(write: Write) -> None:
+    bad, good = read(write("a.csv", b"text\ncaf\xe9\ncaf\xc3\xa9\n"))
+    assert reason(bad) == "byte 4 of the line, 0xe9, is no UTF-8: save the file as UTF-8"
+    assert bad == Unreadable(2, reason(bad), "caf\\xe9")
+    assert good == Row(3, {"text": "café"})
+
+
+def test_bad_bytes_within_a_quoted_record_cost_the_whole_record(write: Write) -> None:
+    bad, good = read(write("a.csv", b'text\n"one\ntw\xff\nthree"\nfour\n'))
+    assert bad == Unreadable(2, reason(bad), '"one\ntw\\xff\nthree"')
+    assert good == Row(5, {"text": "four"})
+
+
+@pytest.mark.parametrize("line", [b"one", b"one,2,3"])
+def test_a_record_with_too_few_or_too_many_fields_is_unreadable(write: Write, line: bytes) -> None:
+    bad, good = read(write("a.csv", b"text,n\n" + line + b"\ntwo,2\n"))
+    assert "fields where the header has 2" in reason(bad)
+    assert good == Row(3, {"text": "two", "n": "2"})
+
+
+def test_a_nul_byte_makes_a_record_unreadable(write: Write) -> None:
+    bad, good = read(write("a.csv", b"text\nnu\0l\ngood\n"))
+    assert "NUL" in reason(bad)
+    assert good == Row(3, {"text": "good"})
+
+
+def test_a_quote_that_is_never_closed_costs_one_line(write: Write) -> None:
+    records = read(write("a.csv", b'text,n\na,1\n"b,2\nc,3\nd,4\n'))
+    assert records[1] == Unreadable(3, "the quoting is broken: unexpected end of data", '"b,2')
+    assert [record.line for record in records if isinstance(record, Row)] == [2, 4, 5]
+
+
+def test_a_quote_that_is_closed_by_a_later_stray_one_costs_those_two_lines(write: Write) -> None:
+    records = read(write("a.csv", b'text,n\n"b,2\nc,3\n"d",4\n5,"e\nf,6\n'))
+    assert [record.line for record in records if isinstance(record, Row)] == [3, 4, 6]
+
+
+def test_a_missing_quote_in_a_long_file_costs_one_line(write: Write) -> None:
+    rows = 3 * LONGEST_RECORD // 8
+    path = write("a.csv", b'text,n\n"stray,0\n' + b"hello,1\n" * rows)
+    records = read(path)
+    assert "is a closing quote missing" in reason(records[0])
+    assert len(records) == rows + 1
+    assert records[-1] == Row(rows + 2, {"text": "hello", "n": "1"})
+
+
+def test_a_record_may_be_long_but_not_over_long(write: Write) -> None:
+    longest = b"x" * (LONGEST_RECORD - 1)
+    good, bad, last = read(write("a.csv", b"text\n" + longest + b"\n" + longest + b"x\nend\n"))
+    assert good == Row(2, {"text": longest.decode()})
+    assert "longer than" in reason(bad)
+    assert isinstance(bad, Unreadable)
+    assert len(bad.raw) == 1000
+    assert last == Row(4, {"text": "end"})
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"", "is empty: its first line must name the columns"),
+        (b"\ntext\n", "the header can't be read: the line is blank"),
+        (b"text,text\n", "two columns are named 'text': rename one of them"),
+        (b'"text\n', "the header can't be read: the quoting is broken"),
+        ("text\n".encode("utf-16"), "the header can't be read"),
+        (b"text\rhello\rworld", "the header can't be read"),
+    ],
+)
+def test_a_file_without_a_usable_header_is_refused(
+    write: Write, content: bytes, sentence: str
+) -> None:
+    path = write("a.csv", content)
+    with pytest.raises(TableError) as refused:
+        read(path)
+    assert str(path) in str(refused.value)
+    assert sentence in str(refused.value)
+
+
+# JSONL
+
+
+def test_a_json_line_keeps_the_types_of_its_values(write: Write) -> None:
+    content = b'{"text": "a", "n": 1, "x": 1.5, "b": true, "z": null, "l": [{"k": "v"}]}\n'
+    assert read(write("a.jsonl", content)) == [Row(1, json.loads(content))]
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        (b"", BLANK),
+        (b"  ", BLANK),
+        (b'{"text": "a"', "the JSON is broken: Expecting ',' delimiter at column 13"),
+        (b'["text"]', "the line holds JSON, but no object"),
+        (b'{"text": "a", "text": "b"}', "the JSON object holds a key twice"),
+        (b'{"text": NaN}', "NaN is no JSON"),
+        (rb'{"text": "\ud83d"}', "the JSON holds half of a surrogate pair, which is no text"),
+        (b'{"text": "\xff"}', "byte 11 of the line, 0xff, is no UTF-8: save the file as UTF-8"),
+        (b'{"n": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "the JSON is nested too deeply"),
+        (b'{"text": "a\0"}', "the line holds a NUL byte: is the file UTF-16?"),
+    ],
+)
+def test_a_line_that_holds_no_json_object_is_unreadable(
+    write: Write, line: bytes, why: str
+) -> None:
+    bad, good = read(write("a.jsonl", line + b'\n{"text": "good"}\n'))
+    assert bad == Unreadable(1, why, line.decode(errors="backslashreplace"))
+    assert good == Row(2, {"text": "good"})
+
+
+def test_an_escaped_surrogate_pair_is_one_character(write: Write) -> None:
+    assert read(write("a.jsonl", rb'{"text": "\ud83d\ude00"}')) == [Row(1, {"text": "😀"})]
+
+
+def test_the_columns_of_jsonl_are_the_keys_of_its_first_lines(write: Write) -> None:
+    path = write("a.jsonl", b'{"text": "a"}\nbroken\n{"n": 1, "text": "b"}\n')
+    with open_table(path, "jsonl") as table:
+        assert table.columns == ("text", "n")
+        assert len(list(table)) == 3
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n", b"[]\n", b"text,intent\na,b\n"])
+def test_a_file_without_a_json_object_is_refused(write: Write, content: bytes) -> None:
+    with pytest.raises(TableError, match="holds no JSON object"):
+        read(write("a.jsonl", content))
+
+
+# Parquet
+
+
+def test_a_parquet_row_has_its_number_and_its_values(tmp_path: Path) -> None:
+    values: list[dict[str, Any]] = [{"text": "a", "n": 1}, {"text": None, "n": 2}]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(values), tmp_path / "a.parquet")
+    assert read(tmp_path / "a.parquet") == [Row(1, values[0]), Row(2, values[1])]
+
+
+def test_values_that_python_cannot_hold_become_text_or_bytes(tmp_path: Path) -> None:
+    damaged = pyarrow.Array.from_buffers(
+        pyarrow.string(),
+        1,
+        [None, pyarrow.py_buffer(b"\0\0\0\0\x01\0\0\0"), pyarrow.py_buffer(b"\xff")],
+    )
+    table = pyarrow.table({"when": pyarrow.array([1], pyarrow.timestamp("ns")), "text": damaged})
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+    assert read(tmp_path / "a.parquet") == [
+        Row(1, {"when": "1970-01-01 00:00:00.000000001", "text": b"\xff"})
+    ]
+
+
+def test_a_file_that_is_no_parquet_is_refused(write: Write) -> None:
+    with pytest.raises(TableError, match=r"a\.parquet is no readable Parquet file"):
+        read(write("a.parquet", b"text\nhello\n"))
+
+
+def test_a_damaged_parquet_file_is_told_with_the_row(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    texts = pyarrow.table({"text": [f"text {number}" for number in range(5000)]})
+    pyarrow.parquet.write_table(texts, path, row_group_size=1000, use_dictionary=False)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 4000] = bytes(4000)
+    path.write_bytes(content)
+    with pytest.raises(TableError, match=r"a\.parquet is damaged after row [1-4]000"):
+        read(path)
+
+
+# Any format
+
+
+def test_the_ending_names_the_format() -> None:
+    assert format_of("a.csv") == "csv"
+    assert format_of(Path("b.c/a.JSONL")) == "jsonl"
+    with pytest.raises(TableError, match=r"must end in \.csv, \.tsv, \.jsonl or \.parquet"):
+        format_of("a.xlsx")
+
+
+def test_an_unknown_format_is_refused(write: Write) -> None:
+    with (
+        pytest.raises(TableError, match="'xml' is none of the formats csv"),
+        open_table(write("a.csv", b"text\n"), "xml"),  # type: ignore[arg-type]
+    ):
+        pass
+
+
+def test_a_missing_file_is_told_by_its_name(tmp_path: Path) -> None:
+    with pytest.raises(TableError, match=r"none\.csv can't be read: No such file"):
+        read(tmp_path / "none.csv")
+
+
+def test_without_pyarrow_only_parquet_is_refused(write: Write) -> None:
+    script = (
+        "import sys; sys.modules['pyarrow'] = None\n"
+        "from pathlib import Path; from neuralbits import tables\n"
+        "with tables.open_table(Path(sys.argv[1]), 'csv') as table: print(len(list(table)))\n"
+        "with tables.open_table(Path(sys.argv[1]), 'parquet'): pass\n"
+    )
+    path = write("a.csv", b"text\nhello\n")
+    run = subprocess.run(
+        [sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=False
+    )
+    assert run.stdout == "1\n"
+    assert "pip install 'neuralbits[parquet]'" in run.stderr
+
+
+LINES = st.sampled_from(
+    [
+        b"a,b",
+        b"",
+        b'"',
+        b'"x',
+        b'y"',
+        b'"a","b"',
+        b'c,"d',
+        b"\xff,e",
+        b"f\0,g",
+        b"h",
+        b"\r",
+        b"i,j\r",
+    ]
+)
+
+
+@given(lines=st.lists(LINES), chunk=st.integers(1, 5))
+def test_whatever_a_csv_holds_no_byte_is_lost_and_reading_goes_on_from_every_position(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], chunk: int
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.csv"
+    path.write_bytes(b"\n".join([b"text,n", *lines]))
+    with open_table(path, "csv") as table:
+        chunks = list(table.chunks(chunk))
+    records = [record for records, _ in chunks for record in as_list(records)]
+    assert records == read(path)
+    assert [record.line for record in records] == sorted({record.line for record in records})
+    if chunks:
+        assert chunks[-1][1].offset == path.stat().st_size
+    for done, (_, position) in enumerate(chunks, 1):
+        with open_table(path, "csv") as table:
+            assert table.skip_to(position)
+            assert [records for records, _ in table.chunks(chunk)] == [c for c, _ in chunks[done:]]
+
+
+@given(content=st.binary(max_size=200))
+@pytest.mark.parametrize("name", ["any.csv", "any.tsv", "any.jsonl", "any.parquet"])
+def test_any_bytes_are_read_or_refused_and_never_a_crash(
+    tmp_path_factory: pytest.TempPathFactory, name: str, content: bytes
+) -> None:
+    path = tmp_path_factory.getbasetemp() / name
+    path.write_bytes(content)
+    try:
+        records = read(path)
+    except TableError:
+        return
+    assert all(isinstance(record, Row | Unreadable) for record in records)
+
+
+def test_parquet_is_read_on_from_a_position_in_the_same_batches(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    numbers = pyarrow.table({"n": range(100)})
+    pyarrow.parquet.write_table(numbers, path, row_group_size=30)
+    with open_table(path, "parquet") as table:
+        chunks = [(as_list(batch), position) for batch, position in table.chunks(20)]
+    assert [len(rows) for rows, _ in chunks] == [20, 10, 20, 10, 20, 10, 10]
+    for done, (_, position) in enumerate(chunks, 1):
+        with open_table(path, "parquet") as table:
+            assert table.skip_to(position)
+            rest = [as_list(batch) for batch, _ in table.chunks(20)]
+        assert rest == [rows for rows, _ in chunks[done:]]
+    pyarrow.parquet.write_table(numbers.slice(0, 99), path, row_group_size=30)
+    with open_table(path, "parquet") as table:
+        assert not table.skip_to(chunks[0][1])
+
+
+def test_a_pipe_is_read_on_from_a_position_if_it_begins_as_before() -> None:
+    content = b'text\none\n"two\nlines"\n\nthree\nfour\n'
+    with open_pipe(content) as table:
+        records, position = next(table.chunks(2))
+    with open_pipe(content) as table:
+        assert table.skip_to(position)
+        assert as_list(records) + list(table) == list(read_pipe(content))
+    for other in (content.replace(b"one", b"two"), content[:8]):
+        with open_pipe(other) as table:
+            assert not table.skip_to(position)
+
+
+def test_parquet_is_read_from_a_pipe_too(tmp_path: Path) -> None:
+    pyarrow.parquet.write_table(pyarrow.table({"text": ["a"]}), tmp_path / "a.parquet")
+    assert read_pipe((tmp_path / "a.parquet").read_bytes(), "parquet") == [Row(1, {"text": "a"})]
+
+
+def as_list(chunk: tables.Chunk) -> list[Row | Unreadable]:
+    return list(chunk.rows() if isinstance(chunk, tables.Batch) else chunk)
+
+
+@contextmanager
+def open_pipe(content: bytes, format: tables.Format = "csv") -> Iterator[tables.Table]:
+    readable, writable = os.pipe()
+    with os.fdopen(writable, "wb") as pipe:
+        pipe.write(content)  # all of it fits into the pipe's buffer
+    with os.fdopen(readable, "rb") as source, open_table(source, format) as table:
+        yield table
+
+
+def read_pipe(content: bytes, format: tables.Format = "csv") -> list[Row | Unreadable]:
+    with open_pipe(content, format) as table:
+        return list(table)
+
+
+PEAK = """
+import sys
+from pathlib import Path
+from neuralbits.tables import format_of, open_table
+path = Path(sys.argv[1])
+with open_table(path, format_of(path)) as table:
+    count = sum(1 for record in table)
+status = Path("/proc/self/status").read_text().split()
+print(count, int(status[status.index("VmHWM:") + 1]) // 1024)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the peak from /proc")
+@pytest.mark.parametrize(
+    ("name", "head", "repeated", "records"),
+    [
+        ("quote.csv", b'text\n"never closed\n', b"x" * 4095 + b"\n", 16_385),
+        ("line.jsonl", b'{"text": "a"}\n{"text": "', b"x" * 4096, 2),
+        ("rows.jsonl", b"", b'{"text": "' + b"x" * 4083 + b'"}\n', 16_384),
+    ],
+)
+def test_reading_takes_little_memory_whatever_a_file_holds(
+    tmp_path: Path, name: str, head: bytes, repeated: bytes, records: int
+) -> None:
+    with (tmp_path / name).open("wb") as file:
+        file.write(head)
+        for _ in range(16_384):
+            file.write(repeated)
+    run = subprocess.run(
+        [sys.executable, "-c", PEAK, str(tmp_path / name)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    count, mebibytes = map(int, run.stdout.split())
+    assert count == records
+    assert mebibytes < 60  # of which Python and NumPy take 30; the file has 64
