@@ -61,11 +61,15 @@ def train(
         console: where progress is shown; standard error by default.
 
     Raises:
-        TrainingError: there is a checkpoint that can't be used, or the job was stopped before the
-            first epoch ended.
+        TrainingError: the output can't be written, there is a checkpoint that can't be used, or
+            the job was stopped before the first epoch ended.
         BudgetError: no network fits ``max_size``.
         OSError: a file can't be written.
     """
+    if output.suffix != ".safetensors":
+        raise TrainingError(f"the output {output} must be named like artifact.safetensors")
+    if not output.parent.is_dir():
+        raise TrainingError(f"there is no folder {output.parent}; make it, or name another output")
     console = console or Console(stderr=True)
     provenance = _provenance(settings, data, command)
     placeholders = {split: {"accuracy": 0.1234, "ece": 0.1234} for split in _splits(data)}

@@ -35,6 +35,8 @@ def main() -> None:
         cli()
     except NeuralbitsError as error:
         sys.exit(f"neuralbits: {error}")
+    except OSError as error:
+        sys.exit(f"neuralbits: {error.filename or 'the system'}: {error.strerror or error}")
     except KeyboardInterrupt:
         sys.exit(130)
 
@@ -169,17 +171,23 @@ def evaluate(
         return
     for finding in loaded.findings:
         print(finding, file=sys.stderr)
-    _print_facts(
-        {
-            "examples": f"{measured.examples:,}",
-            "accuracy": f"{100 * measured.accuracy:.2f} %",
-            "macro F1": f"{100 * measured.macro_f1:.2f} %",
-            "expected calibration error": f"{100 * measured.expected_calibration_error:.2f} %",
-            **_out_of_scope_facts(measured.out_of_scope),
-            "size": f"{classifier.artifact.size:,} bytes",
-            "time per text": f"{speed.single:.0f} µs alone, {speed.batched:.0f} µs in a batch",
+    facts = {
+        "examples": f"{measured.examples:,}",
+        "accuracy": f"{measured.accuracy:.2%}",
+        "macro F1": f"{measured.macro_f1:.2%}",
+        "expected calibration error": f"{measured.expected_calibration_error:.2%}",
+        "size": f"{classifier.artifact.size:,} bytes",
+        "time per text": f"{speed.single:.0f} µs alone, {speed.batched:.0f} µs in a batch",
+    }
+    if (rejection := measured.out_of_scope) is not None:
+        facts |= {
+            "out-of-scope texts": f"{rejection.texts:,}",
+            "of them caught": f"{rejection.caught:.2%}",
+            "in-scope ones falsely rejected": f"{rejection.falsely_rejected:.2%}",
+            "AUROC": f"{rejection.auroc:.4f}",
+            "false accepts at 95% true accepts": f"{rejection.fpr_at_95_tpr:.2%}",
         }
-    )
+    _print_facts(facts)
 
 
 @cli.command()
@@ -273,16 +281,6 @@ def inspect(artifact: ArtifactArgument, as_json: JsonOption = False) -> None:
         print(json.dumps(facts | {"provenance": held.provenance}, ensure_ascii=False, indent=2))
     else:
         _print_facts(facts)
-
-
-def _out_of_scope_facts(measures: object) -> dict[str, str]:
-    if measures is None:
-        return {}
-    return {
-        name.replace("_", " "): f"{value:.4f}" if isinstance(value, float) else str(value)
-        for name, value in asdict(measures).items()  # type: ignore[call-overload]
-        if isinstance(value, int | float)
-    }
 
 
 def _print_facts(facts: dict[str, str]) -> None:

@@ -157,27 +157,32 @@ def progress_bar() -> Iterator[Callable[[Progress], None]]:
     from rich import console, progress
 
     counts = progress.TextColumn("{task.fields[rows]:,} scored, {task.fields[rejected]:,} rejected")
-    with progress.Progress(
+    bar = progress.Progress(
         progress.BarColumn(),
         progress.TaskProgressColumn(),
         counts,
         progress.TimeRemainingColumn(),
         console=console.Console(stderr=True),
-    ) as bar:
+    )
 
-        def show(now: Progress) -> None:
-            if not bar.tasks:  # not before, so that a job that can't begin shows no bar
-                bar.add_task("", total=None, rows=0, rejected=0)
-            total = None if now.fraction is None else 1
-            bar.update(
-                bar.task_ids[0],
-                total=total,
-                completed=now.fraction,
-                rows=now.rows,
-                rejected=now.rejected,
-            )
+    def show(now: Progress) -> None:
+        if not bar.tasks:  # not before, so that a job that can't begin shows no bar
+            bar.start()
+            bar.add_task("", total=None, rows=0, rejected=0)
+        total = None if now.fraction is None else 1
+        bar.update(
+            bar.task_ids[0],
+            total=total,
+            completed=now.fraction,
+            rows=now.rows,
+            rejected=now.rejected,
+        )
 
+    try:
         yield show
+    finally:
+        if bar.tasks:
+            bar.stop()
 
 
 _GO_ON = "the same command goes on where this one stopped"

@@ -1,0 +1,121 @@
+"""The `neuralbits` command, as a user runs it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.homes import UTTERANCES
+
+COMMAND = [sys.executable, "-c", "from neuralbits.cli import main; main()"]
+
+
+def run(*arguments: object, code: int = 0, command: list[str] = COMMAND) -> str:
+    """Run the command; return what it prints, or the error if it is to fail."""
+    environment = os.environ | {"COLUMNS": "200"}
+    done = subprocess.run(
+        [*command, *map(str, arguments)], capture_output=True, text=True, env=environment
+    )
+    assert done.returncode == code, done.stderr
+    return done.stdout if code == 0 else done.stderr
+
+
+def test_it_tells_its_version() -> None:
+    assert run("--version").startswith("neuralbits 0.")
+
+
+def test_classify_names_the_likeliest_intents(artifact_path: Path) -> None:
+    first, *ranked = run("classify", artifact_path, "turn of teh lamp", "--top-k", 2).splitlines()
+    assert first == "turn of teh lamp"
+    assert [line.split()[-1] for line in ranked] == ["turn_off", "turn_on"]
+
+
+def test_classify_says_what_is_out_of_scope(artifact_path: Path) -> None:
+    assert run("classify", artifact_path, "").startswith("  (out of scope)\n")
+
+
+def test_classify_prints_one_json_object_a_text(artifact_path: Path) -> None:
+    lines = run("classify", artifact_path, "lights on", "play jazz", "--json").splitlines()
+    predictions = [json.loads(line) for line in lines]
+    assert [p["text"] for p in predictions] == ["lights on", "play jazz"]
+    assert [p["intent"] for p in predictions] == ["turn_on", "play_music"]
+    assert predictions[0]["intents"][0]["confidence"] == predictions[0]["confidence"]
+
+
+def test_inspect_shows_what_the_artifact_holds(artifact_path: Path) -> None:
+    shown = run("inspect", artifact_path)
+    assert f"{artifact_path.stat().st_size:,} bytes" in shown
+    assert "6: turn_on, turn_off" in shown
+    assert json.loads(run("inspect", artifact_path, "--json"))["digest"].startswith("sha256:")
+
+
+def test_evaluate_measures_an_artifact_on_a_file(artifact_path: Path, tmp_path: Path) -> None:
+    rows = [f'"{text}",{intent}' for intent, texts in UTTERANCES.items() for text in texts]
+    file = tmp_path / "test.csv"
+    file.write_text("\n".join(["text,intent", *rows, "who is the pope,oos"]))
+    assert "28\n" in run("evaluate", artifact_path, file)
+    measured = json.loads(run("evaluate", artifact_path, file, "--json"))
+    assert measured["examples"] == len(rows)
+    assert measured["accuracy"] > 0.9
+    assert measured["out_of_scope"]["texts"] == 1
+
+
+def test_score_adds_predictions_to_a_table(artifact_path: Path, tmp_path: Path) -> None:
+    source, output = tmp_path / "in.csv", tmp_path / "out.jsonl"
+    source.write_text("id,text\n1,lights on\n2,play jazz\n")
+    run("score", artifact_path, source, output)
+    rows = [json.loads(line) for line in output.read_text().splitlines()]
+    assert [(row["id"], row["intent"]) for row in rows] == [("1", "turn_on"), ("2", "play_music")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (
+            ["classify", "none.safetensors", "x"],
+            "can't read the artifact none.safetensors: No such",
+        ),
+        (["classify", __file__, "x"], "it is no safetensors file"),
+        (["evaluate", "ARTIFACT", "none.csv"], "none.csv"),
+        (["score", "ARTIFACT", "none.csv", "out.csv"], "none.csv"),
+        (["train", "--output", "x.safetensors", "--dataset", "mnist"], "no data set 'mnist'"),
+        (["train", "--output", "x.safetensors", "--language", "tlh"], "tlh"),
+        (["train", "--output", "x.safetensors", "--max-size", "big"], "write it like 64KiB"),
+        (["train", "--output", "x.safetensors", "--set", "epoch=3"], "there is no 'epoch'"),
+        (["train", "--output", "x.safetensors", "--trainer", "gru"], "there is no trainer 'gru'"),
+        (["train", "--output", "nowhere/x.safetensors"], "nowhere"),
+    ],
+)
+def test_what_a_user_can_mend_is_one_sentence(
+    arguments: list[str], sentence: str, artifact_path: Path
+) -> None:
+    error = run(*[str(artifact_path) if a == "ARTIFACT" else a for a in arguments], code=1)
+    assert error.startswith("neuralbits: ")
+    assert sentence in error
+    assert error.count("\n") == 1
+
+
+def test_classifying_imports_nothing_that_trains_or_serves(artifact_path: Path) -> None:
+    script = (
+        "import sys; from neuralbits.cli import cli;"
+        f"cli(['classify', {str(artifact_path)!r}, 'lights on'], standalone_mode=False);"
+        "print(sorted({name.partition('.')[0] for name in sys.modules}))"
+    )
+    imported = run(command=[sys.executable, "-c", script]).splitlines()[-1]
+    for package in ("torch", "sklearn", "model_training", "app", "fastapi", "pyarrow"):
+        assert f"'{package}'" not in imported
+
+
+@pytest.mark.parametrize(
+    ("missing", "arguments", "extra"),
+    [("torch", ["train", "--output", "x"], "train"), ("uvicorn", ["serve"], "serve")],
+)
+def test_without_an_extra_a_command_says_how_to_install_it(
+    missing: str, arguments: list[str], extra: str
+) -> None:
+    script = f"import sys; sys.modules[{missing!r}] = None; from neuralbits.cli import main; main()"
+    error = run(*arguments, code=1, command=[sys.executable, "-c", script])
+    assert f"pip install 'neuralbits[{extra}]'" in error
