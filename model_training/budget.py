@@ -15,6 +15,7 @@ from neuralbits.errors import NeuralbitsError
 
 BITS_PER_FUNCTION = 64
 FUNCTIONS = (64, 32, 16, 8, 4)
+_LONG = 0.0012345678901234567
 FEWEST_UNITS, MOST_UNITS = 32, 128
 
 _UNITS = {"": 1, "b": 1, "kb": 1000, "kib": 1024, "mb": 1000**2, "mib": 1024**2}
@@ -40,7 +41,9 @@ def blank(settings: Settings, labels: tuple[str, ...], provenance: dict[str, obj
     """Return an untrained artifact, as large as the trained one with this provenance."""
     torch.manual_seed(0)
     network = ProjectionNetwork(settings.projection.bits, len(labels), settings.network)
-    return Artifact(settings.projection, network.fold(), labels, 1 / 3, 1 / 3, provenance)
+    # No trained figure takes more digits than these.
+    folded = replace(network.fold(), scale=1.2345678901234567e-05)
+    return Artifact(settings.projection, folded, labels, _LONG, _LONG, provenance)
 
 
 def fit(
@@ -73,13 +76,14 @@ def fit(
     def size(functions: int, units: int) -> int:
         return len(artifact.encode(blank(candidate(functions, units), labels, provenance))[0])
 
-    for functions in FUNCTIONS:
-        fewest = 1 if functions == FUNCTIONS[-1] else FEWEST_UNITS
+    choices = [each for each in FUNCTIONS if each % settings.projection.stride == 0]
+    for functions in choices:
+        fewest = 1 if functions == choices[-1] else FEWEST_UNITS
         if size(functions, fewest) <= max_size:
             widths = range(fewest, MOST_UNITS + 1)
             fitting = bisect_right(widths, max_size, key=partial(size, functions))
             return candidate(functions, widths[fitting - 1])
-    smallest = size(FUNCTIONS[-1], 1)
+    smallest = size(choices[-1], 1)
     raise BudgetError(
         f"no artifact for these {len(labels)} intents fits into {max_size} bytes; "
         f"allow at least {smallest} by --max-size"

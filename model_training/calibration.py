@@ -36,5 +36,5 @@ def threshold(confidences: npt.NDArray[np.float64], max_false_rejects: float) ->
         confidences: shape (N,), of in-scope texts.
         max_false_rejects: the share of them that may fall below the threshold.
     """
-    allowed = int(max_false_rejects * len(confidences))
+    allowed = int(max_false_rejects * len(confidences) + 1e-9)  # 0.29·100 is 28.999… in floats
     return float(np.sort(confidences)[min(allowed, len(confidences) - 1)])

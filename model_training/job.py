@@ -3,6 +3,7 @@
 import os
 import signal
 import types
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -61,8 +62,8 @@ def train(
         console: where progress is shown; standard error by default.
 
     Raises:
-        TrainingError: the output can't be written, there is a checkpoint that can't be used, or
-            the job was stopped before the first epoch ended.
+        TrainingError: the output can't be written, there is no such device, there is a checkpoint
+            that can't be used, or the job was stopped before the first epoch ended.
         BudgetError: no network fits ``max_size``.
         OSError: a file can't be written.
     """
@@ -71,9 +72,18 @@ def train(
     if not output.parent.is_dir():
         raise TrainingError(f"there is no folder {output.parent}; make it, or name another output")
     console = console or Console(stderr=True)
-    provenance = _provenance(settings, data, command)
-    placeholders = {split: {"accuracy": 0.1234, "ece": 0.1234} for split in _splits(data)}
-    settings = budget.fit(settings, data.labels, provenance | {"metrics": placeholders}, max_size)
+    provenance = {
+        "data": data.provenance,
+        "seed": settings.seed,
+        "neuralbits": neuralbits.__version__,
+        "command": command,
+    }
+    # As long as what `_finish` adds, since it takes room too.
+    to_come = {
+        "epochs": settings.epochs,
+        "metrics": {split: {"accuracy": 0.1234, "ece": 0.1234} for split in _splits(data)},
+    }
+    settings = budget.fit(settings, data.labels, provenance | to_come, max_size)
     checkpoint = _Checkpoint(output, settings, data)
     checkpoint.check(resume)
 
@@ -81,6 +91,8 @@ def train(
     # machine, makes a run repeatable. The projection has a thread of its own (joint.py).
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True, warn_only=True)
+    if device == "cuda" and not torch.cuda.is_available():
+        raise TrainingError("there is no GPU that torch can use; leave --device out")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     training = JointTraining(settings, data, torch.device(device))
@@ -160,9 +172,8 @@ def _finish(
         }
         for split, evaluation in evaluations.items()
     }
-    written = artifact.write(
-        replace(classifier.artifact, provenance=provenance | {"metrics": metrics}), output
-    )
+    provenance |= {"epochs": len(training.history), "metrics": metrics}
+    written = artifact.write(replace(classifier.artifact, provenance=provenance), output)
 
     texts = list(_splits(data).values())[-1][0].texts
     report = TrainingReport(
@@ -214,15 +225,6 @@ def _splits(data: TrainingData) -> dict[str, tuple[Any, Any]]:
     return splits
 
 
-def _provenance(settings: Settings, data: TrainingData, command: str) -> dict[str, Any]:
-    return {
-        "data": data.provenance,
-        "seed": settings.seed,
-        "neuralbits": neuralbits.__version__,
-        "command": command,
-    }
-
-
 class _Checkpoint:
     """The file that a run goes on from after it was stopped or killed."""
 
@@ -230,7 +232,11 @@ class _Checkpoint:
         self.path = output.with_name(f"{output.name}.checkpoint")
         # What a run must share with the one that left the checkpoint, in types that are safe
         # to unpickle.
-        self._run = {"settings": repr(settings), "data": repr(data.provenance)}
+        self._run = {
+            "neuralbits": neuralbits.__version__,
+            "settings": repr(settings),
+            "data": repr(data.provenance),
+        }
 
     def check(self, resume: bool) -> None:
         """Refuse to overwrite another run's progress unknowingly.
@@ -252,7 +258,11 @@ class _Checkpoint:
         if not self.path.exists():
             return
         try:
-            state = torch.load(self.path, map_location=training.device, weights_only=True)
+            with zipfile.ZipFile(self.path) as file:
+                if altered := file.testzip():  # torch itself doesn't look at the checksums
+                    raise ValueError(f"{altered} was altered")
+            # To the CPU, where the generators' states belong; networks take theirs from there.
+            state = torch.load(self.path, map_location="cpu", weights_only=True)
             run = state["run"]
         except Exception as error:
             raise TrainingError(

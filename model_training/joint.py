@@ -1,9 +1,10 @@
 """Joint training: the trainer and the projection network, batch after batch.
 
 One batch: the trainer reads the texts' tokens and takes a step on its own loss; the projection
-network reads the bits of the same texts, some n-grams dropped, and takes a step on the labels and
-on what the trainer predicts (objective.py). Further views of the batch, n-grams dropped anew,
-give it further steps: it learns slower than the trainer, and a step costs it far less.
+network reads the bits of the same texts, some misspelt, some n-grams dropped, and takes a step on
+the labels and on what the trainer predicts (objective.py). Further views of the batch, n-grams
+dropped anew, give it further steps: it learns slower than the trainer, and a step costs it far
+less.
 """
 
 import dataclasses
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import zip_longest
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,7 @@ from model_training.observed_ngrams import ObservedNgrams
 from model_training.projection_network import ProjectionNetwork
 from model_training.report import EpochRecord
 from model_training.settings import Settings
+from model_training.slips import slip
 from model_training.trainers import Ensemble, TokenCorpus
 from neuralbits.network import Network
 
@@ -60,7 +63,10 @@ class JointTraining:
         self._generator = np.random.default_rng(settings.seed)
         label = {intent: index for index, intent in enumerate(data.labels)}
         self._labels = torch.tensor([label[intent] for intent in data.train.intents])
-        self._ngrams = ObservedNgrams(settings.projection, data.train.texts)
+        # Each text as it is, then each with a slip: text i + N is text i misspelt.
+        random = Random(settings.seed)
+        slipped = [slip(text, random) for text in data.train.texts]
+        self._ngrams = ObservedNgrams(settings.projection, [*data.train.texts, *slipped])
         self._tokens = TokenCorpus(data.train.texts, settings.trainer.buckets)
         self._validation_texts = data.validation.texts
         self._validation_labels = np.array([label[intent] for intent in data.validation.intents])
@@ -70,7 +76,9 @@ class JointTraining:
             settings.projection.bits, len(label), settings.network
         ).to(device)
 
-        batches = math.ceil(len(data.train) / settings.batch_size)
+        # Batch normalisation needs two texts a batch.
+        batches = min(math.ceil(len(data.train) / settings.batch_size), len(data.train) // 2)
+        self._batch_count = batches
         self._trainer_step = _Optimiser(
             self.trainer, settings.trainer_rate, settings.epochs * batches
         )
@@ -127,9 +135,12 @@ class JointTraining:
         """Fold the best projection network so far into the form that the artifact holds."""
         if self.best is None:
             raise ValueError("no epoch has ended yet, so there is no network to keep")
-        best = ProjectionNetwork(
-            self.settings.projection.bits, self.projection_network.intents, self.settings.network
-        )
+        with torch.random.fork_rng(devices=[]):  # a look at it doesn't change how the run goes on
+            best = ProjectionNetwork(
+                self.settings.projection.bits,
+                self.projection_network.intents,
+                self.settings.network,
+            )
         best.load_state_dict(self.best)
         return best.fold()
 
@@ -167,16 +178,20 @@ class JointTraining:
         A thread projects what comes next while the networks learn from what came before.
         """
         order = self._generator.permutation(len(self._labels))
-        batches = np.array_split(order, math.ceil(len(order) / self.settings.batch_size))
+        batches = np.array_split(order, self._batch_count)
         together = max(1, _PROJECTED_AHEAD // self.settings.batch_size)
         groups = [batches[start : start + together] for start in range(0, len(batches), together)]
 
         def project(group: list[npt.NDArray[np.intp]]) -> list[list[npt.NDArray[np.uint8]]]:
             texts, ends = np.concatenate(group), np.cumsum([len(batch) for batch in group])[:-1]
-            return [
-                np.split(self._ngrams.project(texts, self.settings.drop, self._generator), ends)
-                for _ in range(self.settings.views)
-            ]
+            views = []
+            for _ in range(self.settings.views):
+                slipped = self._generator.random(len(texts)) < self.settings.slips
+                bits = self._ngrams.project(
+                    texts + len(order) * slipped, self.settings.drop, self._generator
+                )
+                views.append(np.split(bits, ends))
+            return views
 
         done = 0
         with ThreadPoolExecutor(max_workers=1) as executor:
@@ -232,7 +247,11 @@ class _Optimiser:
     def __init__(self, network: nn.Module, peak: float, steps: int) -> None:
         self._adam = torch.optim.Adam(network.parameters(), lr=peak, fused=True)
         self._schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self._adam, peak, total_steps=steps, pct_start=0.1
+            # Of 10 steps, a tenth would be a rise without a length.
+            self._adam,
+            peak,
+            total_steps=max(steps, 11),
+            pct_start=0.1,
         )
 
     def take(self, loss: Tensor) -> None:

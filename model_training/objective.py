@@ -4,6 +4,7 @@
 prediction, h_p the projection network's, y the label.
 """
 
+import math
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -24,6 +25,18 @@ class Objective:
     """T: both predictions are softened by it before they are compared; 1 in the paper."""
     scale_by_temperature: bool = True
     """Whether the distillation loss is scaled by T², so that its gradient keeps its size."""
+
+    def __post_init__(self) -> None:
+        """Refuse an objective that can't be minimised.
+
+        Raises:
+            ValueError: a setting is out of its range; the sentence says which.
+        """
+        for name in ("trainer_weight", "distillation_weight", "projection_weight"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be 0 or more")
+        if not 0 < self.temperature < math.inf:
+            raise ValueError(f"temperature is {self.temperature}; it must be above 0")
 
     def trainer_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return D(h_θ, y), the mean over an ensemble's members.

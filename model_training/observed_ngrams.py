@@ -5,7 +5,7 @@ signs of each distinct n-gram are drawn once and kept as words of 64 bits, and t
 text's n-grams are counted by bit-sliced adders, 64 counters to a word.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -101,7 +101,7 @@ def _add(a: Words, b: Words, c: Words) -> tuple[Words, Words]:
     return either ^ c, (a & b) | (either & c)
 
 
-def _majority(ballots: Iterator[Words], votes: Words) -> Words:
+def _majority(ballots: Iterable[Words], votes: Words) -> Words:
     """Tell, position by position, whether more than half of the votes are 1.
 
     Args:
@@ -111,33 +111,25 @@ def _majority(ballots: Iterator[Words], votes: Words) -> Words:
     Returns:
         Shape S: a 1 where twice the ones exceed the votes.
     """
-    # counters[i] and waiting[i] hold bits of weight 2^i; a third one makes them a sum and a carry.
+    # counters[w] holds the bits of weight 2^w of the counts. A further word of that weight waits
+    # for yet another one, so that one addition takes in both and passes on a single carry.
     counters: list[Words] = []
-    waiting: list[Words | None] = []
-    for ballot in ballots:
-        word, weight = ballot, 0
-        while True:
-            if weight == len(counters):
-                counters.append(word)
-                waiting.append(None)
-                break
-            other = waiting[weight]
-            if other is None:
-                waiting[weight] = word
-                break
-            waiting[weight] = None
-            counters[weight], word = _add(counters[weight], other, word)
+    waiting: dict[int, Words] = {}
+    for word in ballots:
+        weight = 0
+        while weight in waiting:
+            counters[weight], word = _add(counters[weight], waiting.pop(weight), word)
             weight += 1
-    for weight, word_or_none in enumerate(waiting):  # grows as carries reach new weights
-        if word_or_none is None:
-            continue
-        zero = np.zeros_like(word_or_none)
-        counters[weight], carry = _add(counters[weight], word_or_none, zero)
-        for higher in range(weight + 1, len(counters)):
-            counters[higher], carry = _add(counters[higher], carry, zero)
-        counters.append(carry)
-        waiting.append(None)
+        if weight == len(counters):
+            counters.append(word)
+        else:
+            waiting[weight] = word
+    counters.append(np.zeros_like(votes))
+    for weight, word in waiting.items():
+        for higher in range(weight, len(counters)):
+            counters[higher], word = counters[higher] ^ word, counters[higher] & word
 
+    # Compared from the lowest bit up: the highest one that differs decides.
     half = votes >> np.uint64(1)
     greater = np.zeros_like(votes)
     for weight, ones in enumerate(counters):

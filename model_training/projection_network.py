@@ -9,6 +9,7 @@ Courbariaux et al. 2015 (arXiv:1511.00363); ternary weights, Li et al. 2016 (arX
 """
 
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 import torch
@@ -38,6 +39,24 @@ class NetworkSettings:
     """The weights of the layers after it."""
     activation: Activation = "linear"
     """Of the hidden layers."""
+
+    def __post_init__(self) -> None:
+        """Refuse a shape that no network has.
+
+        Raises:
+            ValueError: a setting is out of its range; the sentence says which.
+        """
+        if any(units < 1 for units in self.widths):
+            raise ValueError(f"widths is {self.widths}; each must be at least 1")
+        for name, choices in (
+            ("first_precision", packing.PRECISIONS),
+            ("precision", packing.PRECISIONS),
+            ("activation", get_args(Activation)),
+        ):
+            if getattr(self, name) not in choices:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)!r}; choose of {', '.join(choices)}"
+                )
 
 
 def quantise(weights: Tensor, precision: Precision) -> tuple[Tensor, Tensor]:

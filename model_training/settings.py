@@ -3,6 +3,7 @@
 Its defaults are those of `neuralbits train`; the report and the checkpoint record it.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import TypeVar
@@ -27,11 +28,13 @@ class Settings:
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
     objective: Objective = field(default_factory=Objective)
     seed: int = 0
-    epochs: int = 20
+    epochs: int = 30
     views: int = 2
     """How often an epoch shows the projection network each text, n-grams dropped anew."""
-    drop: float = 0.5
+    drop: float = 0.4
     """From each text a share of its n-grams is dropped, drawn between 0 and this every time."""
+    slips: float = 0.2
+    """The share of the views in which the text has one slip of the finger."""
     batch_size: int = 64
     trainer_rate: float = 4e-3
     """The peak learning rate of the trainer, reached after a tenth of the run; then a cosine."""
@@ -49,12 +52,14 @@ class Settings:
         for name, least in (("epochs", 1), ("views", 1), ("batch_size", 2)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {least}")
-        for name in ("drop", "max_false_rejects"):
+        for name in ("drop", "slips", "max_false_rejects"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, not within 0 and 1")
         for name in ("trainer_rate", "projection_rate"):
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed is {self.seed}, not within 0 and 2**32 - 1")
 
     def override(self, assignments: Iterable[str]) -> "Settings":
         """Return these settings with some set anew.

@@ -57,6 +57,12 @@ class TrainerSettings:
                     f"there is no trainer {name!r}; choose of {', '.join(ENCODERS)}, "
                     "or several joined by +"
                 )
+        for size in ("buckets", "embedding", "hidden"):
+            if getattr(self, size) < 1:
+                raise ValueError(f"{size} is {getattr(self, size)}; it must be at least 1")
+        for share in ("token_dropout", "embedding_dropout", "dropout"):
+            if not 0 <= getattr(self, share) < 1:
+                raise ValueError(f"{share} is {getattr(self, share)}, not within 0 and 1")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -103,13 +103,17 @@ def train(
         ),
     ] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the checkpoint, if any.")] = False,
-    device: Annotated[str, typer.Option(help="cpu, cuda, or auto for a GPU if any.")] = "auto",
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"], typer.Option(help="auto takes a GPU, if there is one.")
+    ] = "auto",
 ) -> None:
     """Train a projection network in the company of a trainer; write the artifact."""
     job = _require("model_training.job", "train")
     from model_training import budget, data, settings
 
-    chosen = settings.Settings(seed=seed).override([f"trainer.names={trainer}", *(set_ or [])])
+    chosen = settings.Settings().override(
+        [f"seed={seed}", f"trainer.names={trainer}", *(set_ or [])]
+    )
     size = budget.parse_size(max_size)
     if train is None:
         loaded = data.from_name(dataset, language, seed)
@@ -124,7 +128,9 @@ def train(
             seed=seed,
         )
     print(loaded.report)
-    command = shlex.join(["neuralbits", *(a for a in sys.argv[1:] if a != "--resume")])
+    # Where the artifact lies and whether the run was interrupted make no difference to it.
+    words = [output.name if Path(word) == output else word for word in sys.argv[1:]]
+    command = shlex.join(["neuralbits", *(word for word in words if word != "--resume")])
     report = job.train(
         chosen,
         loaded,
@@ -136,6 +142,8 @@ def train(
         console=Console(stderr=True),
     )
     _print_comparison(report, output)
+    if len(report.history) < chosen.epochs:
+        raise typer.Exit(130)  # stopped by Ctrl-C: what was to follow shouldn't
 
 
 def _print_comparison(report: object, output: Path) -> None:

@@ -1,0 +1,142 @@
+"""The budget: a size in bytes in, the widest projection and network that fit into it out."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from model_training import budget
+from model_training.budget import BudgetError
+from model_training.settings import Settings
+from neuralbits import artifact
+
+FEW = ("turn_off", "turn_on")
+MANY = tuple(f"an intent with a rather long name, number {number}" for number in range(150))
+PROVENANCE: dict[str, Any] = {"data": {"name": "a data set"}, "metrics": {"accuracy": 0.1234}}
+
+
+def size(settings: Settings, labels: tuple[str, ...]) -> int:
+    return len(artifact.encode(budget.blank(settings, labels, PROVENANCE))[0])
+
+
+def fit(
+    max_size: int, labels: tuple[str, ...] = MANY, settings: Settings | None = None
+) -> Settings:
+    return budget.fit(settings or Settings(), labels, PROVENANCE, max_size)
+
+
+def wider(settings: Settings, *, functions: int = 0, units: int = 0) -> Settings:
+    """Return the settings with more functions, or with other units than before."""
+    network = replace(settings.network, widths=(units or settings.network.widths[0],))
+    functions = functions or settings.projection.functions
+    return replace(
+        settings, projection=replace(settings.projection, functions=functions), network=network
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("64KiB", 65536),
+        ("64 kib", 65536),
+        (" 16kB ", 16000),
+        ("65536", 65536),
+        ("65536 B", 65536),
+        ("1.5MiB", 1572864),
+        ("0.5 MB", 500000),
+    ],
+)
+def test_a_size_is_read_as_people_write_it(text: str, size: int) -> None:
+    assert budget.parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "much", "-1", "64k", "1e3", "64 KiB/s", "KiB", "1.2.3"])
+def test_what_is_no_size_is_refused_with_an_example_of_one(text: str) -> None:
+    with pytest.raises(BudgetError, match=r"is no size; write it like 64KiB, 16kB or 65536"):
+        budget.parse_size(text)
+
+
+@pytest.mark.parametrize("labels", [FEW, MANY])
+@pytest.mark.parametrize("max_size", [16 << 10, 32 << 10, 64 << 10])
+def test_the_choice_fits_and_nothing_larger_would(max_size: int, labels: tuple[str, ...]) -> None:
+    chosen = fit(max_size, labels)
+    functions, units = chosen.projection.functions, chosen.network.widths[0]
+    assert size(chosen, labels) <= max_size
+    if units < budget.MOST_UNITS:
+        assert size(wider(chosen, units=units + 1), labels) > max_size
+    if functions < max(budget.FUNCTIONS):
+        twice = wider(chosen, functions=2 * functions, units=budget.FEWEST_UNITS)
+        assert size(twice, labels) > max_size
+
+
+def test_the_size_chosen_is_met_to_the_byte() -> None:
+    chosen = fit(16 << 10)
+    exact = size(chosen, MANY)
+    assert fit(exact) == chosen
+    assert fit(exact - 1) == wider(chosen, units=chosen.network.widths[0] - 1)
+
+
+def test_a_network_of_64_functions_and_128_units_is_the_largest() -> None:
+    chosen = fit(1 << 20, FEW)
+    assert chosen.projection.functions == 64
+    assert chosen.network.widths == (128,)
+
+
+def test_longer_labels_and_provenance_leave_less_room_for_the_network() -> None:
+    short = tuple(f"intent {number}" for number in range(150))
+    with_short_labels = fit(24 << 10, short)
+    assert with_short_labels.network.widths > fit(24 << 10).network.widths
+    long = PROVENANCE | {"command": "x" * 2000}
+    with_provenance = budget.fit(Settings(), short, long, 24 << 10)
+    assert with_short_labels.network.widths > with_provenance.network.widths
+
+
+def test_all_else_in_the_settings_stays() -> None:
+    settings = Settings(seed=3, epochs=7).override(
+        ["network.widths=1,16", "network.first_precision=ternary", "projection.stride=2"]
+    )
+    chosen = fit(64 << 10, FEW, settings)
+    assert chosen.network.widths[1:] == (16,)
+    widths = (chosen.network.widths[0], 16)
+    assert chosen == replace(
+        settings,
+        projection=replace(settings.projection, functions=chosen.projection.functions),
+        network=replace(settings.network, widths=widths),
+    )
+
+
+@pytest.mark.parametrize("labels", [FEW, MANY])
+def test_a_budget_that_is_too_small_is_refused_with_the_least_that_is_not(
+    labels: tuple[str, ...],
+) -> None:
+    with pytest.raises(BudgetError, match=f"these {len(labels)} intents fits into 100 bytes") as no:
+        fit(100, labels)
+    least = int(str(no.value).removesuffix(" by --max-size").rpartition(" ")[2])
+    assert size(fit(least, labels), labels) == least
+    with pytest.raises(BudgetError):
+        fit(least - 1, labels)
+
+
+@pytest.mark.parametrize("stride", [1, 8, 64])
+def test_any_stride_either_fits_or_is_refused_in_a_sentence(stride: int) -> None:
+    settings = Settings().override([f"projection.stride={stride}"])
+    for max_size in (3 << 10, 24 << 10):
+        try:
+            chosen = fit(max_size, FEW, settings)
+        except BudgetError:
+            continue
+        assert size(chosen, FEW) <= max_size
+        assert chosen.projection.stride == stride
+
+
+def test_no_trained_artifact_is_larger_than_the_blank_one_that_was_measured() -> None:
+    settings = wider(Settings(), functions=4, units=8)
+    for length in range(8):  # the file's header is padded to multiples of 8 bytes
+        blank = budget.blank(settings, FEW, PROVENANCE | {"command": "x" * length})
+        trained = replace(
+            blank,
+            temperature=0.018315638888734179,
+            threshold=0.0012345678901234567,
+            network=replace(blank.network, scale=1.2345678901234567e-05),
+        )
+        assert len(artifact.encode(trained)[0]) <= len(artifact.encode(blank)[0])

@@ -1,0 +1,116 @@
+"""The joint objective: three cross-entropies, weighed and, one of them, softened."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from model_training.objective import Objective
+
+TRAINER = [[[2.0, -1.0, 0.5], [0.0, 3.0, 1.0]], [[1.0, 0.0, 0.0], [-1.0, 0.5, 0.5]]]
+"""The logits of an ensemble of two for two texts and three intents."""
+PROJECTION = [[0.5, 0.2, -0.3], [1.0, 1.5, -2.0]]
+LABELS = [0, 2]
+
+
+def softmax(logits: list[float], temperature: float = 1.0) -> list[float]:
+    odds = [math.exp(logit / temperature) for logit in logits]
+    return [each / sum(odds) for each in odds]
+
+
+def cross_entropy(predicted: list[float], wanted: list[float]) -> float:
+    return -sum(w * math.log(p) for p, w in zip(predicted, wanted, strict=True))
+
+
+def one_hot(label: int) -> list[float]:
+    return [float(label == intent) for intent in range(3)]
+
+
+def test_the_trainers_loss_is_the_mean_over_its_texts_and_its_members() -> None:
+    by_hand = [
+        cross_entropy(softmax(row), one_hot(label))
+        for member in TRAINER
+        for row, label in zip(member, LABELS, strict=True)
+    ]
+    loss = Objective().trainer_loss(torch.tensor(TRAINER), torch.tensor(LABELS))
+    assert loss.item() == pytest.approx(np.mean(by_hand))
+
+
+def test_the_projections_loss_is_its_mean_cross_entropy_with_the_labels() -> None:
+    by_hand = [
+        cross_entropy(softmax(row), one_hot(label))
+        for row, label in zip(PROJECTION, LABELS, strict=True)
+    ]
+    loss = Objective().projection_loss(torch.tensor(PROJECTION), torch.tensor(LABELS))
+    assert loss.item() == pytest.approx(np.mean(by_hand))
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0, 5.0])
+def test_an_ensemble_teaches_the_mean_of_its_members_softened_predictions(
+    temperature: float,
+) -> None:
+    taught = Objective(temperature=temperature).teach(torch.tensor(TRAINER))
+    by_hand = [
+        np.mean([softmax(member[text], temperature) for member in TRAINER], axis=0)
+        for text in range(2)
+    ]
+    np.testing.assert_allclose(taught.numpy(), by_hand, rtol=1e-6)
+    assert taught.sum(dim=1).tolist() == pytest.approx([1, 1])
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0, 5.0])
+def test_the_distillation_loss_is_softened_and_scaled_by_the_temperature(
+    temperature: float,
+) -> None:
+    taught = [[0.7, 0.2, 0.1], [0.1, 0.1, 0.8]]
+    by_hand = np.mean(
+        [
+            cross_entropy(softmax(row, temperature), wanted)
+            for row, wanted in zip(PROJECTION, taught, strict=True)
+        ]
+    )
+    logits = torch.tensor(PROJECTION)
+    scaled = Objective(temperature=temperature)
+    unscaled = Objective(temperature=temperature, scale_by_temperature=False)
+    loss = unscaled.distillation_loss(logits, torch.tensor(taught)).item()
+    assert loss == pytest.approx(by_hand)
+    loss = scaled.distillation_loss(logits, torch.tensor(taught)).item()
+    assert loss == pytest.approx(by_hand * temperature**2)
+
+
+def distillation_gradient(objective: Objective) -> float:
+    """Return the size of the gradient that the distillation loss gives the projection network."""
+    logits = torch.tensor(PROJECTION, requires_grad=True)
+    objective.distillation_loss(logits, objective.teach(torch.tensor(TRAINER))).backward()  # type: ignore[no-untyped-call]
+    assert logits.grad is not None
+    return float(logits.grad.norm())
+
+
+def test_scaled_by_the_temperature_squared_the_gradient_keeps_its_size() -> None:
+    # For high temperatures the gradient of the soft loss is (logits - taught logits) / (C·T²).
+    warm, hot, hotter = (distillation_gradient(Objective(temperature=t)) for t in (2.0, 20.0, 40.0))
+    assert 0.5 < warm / hot < 2
+    assert hotter == pytest.approx(hot, rel=0.05)
+    unscaled = [
+        distillation_gradient(Objective(temperature=t, scale_by_temperature=False))
+        for t in (20.0, 40.0)
+    ]
+    assert unscaled[0] == pytest.approx(4 * unscaled[1], rel=0.05)
+
+
+def test_the_trainer_does_not_yield_to_the_projection_network() -> None:
+    trainer = torch.tensor(TRAINER, requires_grad=True)
+    projection = torch.tensor(PROJECTION, requires_grad=True)
+    objective = Objective(temperature=2.0)
+    loss: Tensor = objective.distillation_loss(projection, objective.teach(trainer))
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert projection.grad is not None
+    assert trainer.grad is None
+
+
+def test_the_weights_and_the_temperature_are_the_papers() -> None:
+    objective = Objective()
+    assert (objective.trainer_weight, objective.distillation_weight) == (1.0, 0.1)
+    assert (objective.projection_weight, objective.temperature) == (1.0, 1.0)

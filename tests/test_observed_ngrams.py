@@ -1,0 +1,138 @@
+"""A corpus of texts in, the reference's bits out, with or without n-grams dropped at random."""
+
+from itertools import product
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model_training.observed_ngrams import ObservedNgrams, _majority
+from neuralbits.ngrams import FAMILIES
+from neuralbits.projection import Projection
+
+SMALL = Projection(functions=8, bits_per_function=10, stride=4)
+UTTERANCES = ("turn on the lamp", "", "lights off please", "set a timer for 10 minutes", "off")
+
+
+@st.composite
+def projections(draw: st.DrawFn) -> Projection:
+    stride = draw(st.sampled_from([1, 2, 4, 8]))
+    return Projection(
+        functions=stride * draw(st.integers(1, 4)),
+        bits_per_function=draw(st.integers(1, 64)),
+        stride=stride,
+        families=tuple(draw(st.permutations(list(FAMILIES)))[: draw(st.integers(1, 4))]),
+    )
+
+
+def reference(projection: Projection, texts: list[str]) -> list[list[int]]:
+    return [projection.project(projection.features(text)).tolist() for text in texts]
+
+
+@settings(deadline=None)
+@given(projections(), st.lists(st.text() | st.sampled_from(UTTERANCES), min_size=1, max_size=8))
+def test_the_bits_are_those_of_the_reference(projection: Projection, texts: list[str]) -> None:
+    bits = ObservedNgrams(projection, texts).project(np.arange(len(texts)))
+    assert bits.tolist() == reference(projection, texts)
+
+
+def test_more_texts_than_are_projected_at_once_keep_their_order() -> None:
+    texts = [f"{utterance} {number}" for number in range(120) for utterance in UTTERANCES]
+    chosen = np.random.default_rng(0).permutation(len(texts))
+    bits = ObservedNgrams(SMALL, texts).project(chosen)
+    assert bits.tolist() == reference(SMALL, [texts[i] for i in chosen])
+
+
+def test_a_long_text_gives_the_bits_of_the_reference() -> None:
+    texts = ["turn off the lamp " * 100, "off"]
+    assert ObservedNgrams(SMALL, texts).project(np.arange(2)).tolist() == reference(SMALL, texts)
+
+
+def test_a_text_may_be_asked_for_twice_or_not_at_all() -> None:
+    ngrams = ObservedNgrams(SMALL, UTTERANCES)
+    assert len(ngrams) == 5
+    assert ngrams.project(np.array([2, 2, 0])).tolist() == reference(
+        SMALL, [UTTERANCES[2], UTTERANCES[2], UTTERANCES[0]]
+    )
+    assert ngrams.project(np.array([], dtype=np.intp)).shape == (0, SMALL.bits)
+
+
+@pytest.mark.parametrize("texts", [[""], ["", " ", "?!"]])
+def test_texts_without_tokens_have_no_bit_set(texts: list[str]) -> None:
+    assert not ObservedNgrams(SMALL, texts).project(np.arange(len(texts))).any()
+
+
+def test_a_drop_of_0_drops_nothing() -> None:
+    ngrams, texts = ObservedNgrams(SMALL, UTTERANCES), np.arange(len(UTTERANCES))
+    kept = ngrams.project(texts, drop=0.0, generator=np.random.default_rng(0))
+    assert kept.tolist() == ngrams.project(texts).tolist()
+
+
+def test_the_same_generator_drops_the_same_and_another_one_others() -> None:
+    texts = np.arange(len(UTTERANCES))
+    first, again, another = (
+        ObservedNgrams(SMALL, UTTERANCES)
+        .project(texts, drop=0.9, generator=np.random.default_rng(seed))
+        .tolist()
+        for seed in (1, 1, 2)
+    )
+    assert first == again
+    assert first != another
+
+
+def dropped_words(drop: float, texts: int = 2000) -> npt.NDArray[np.bool_]:
+    """Drop words of a text whose 64 words each vote alone in one of 64 functions.
+
+    Which of them were dropped can be read off the bits: shape (texts, 64).
+    """
+    projection = Projection(functions=64, bits_per_function=64, stride=64, families=("words",))
+    word_of: dict[int, str] = {}
+    for letters in product("abcdefghij", repeat=3):
+        choices, _ = projection.draw(projection.features("".join(letters)))
+        word_of.setdefault(int(choices[0, 0]), "".join(letters))
+    assert len(word_of) == 64
+    bits = ObservedNgrams(projection, [" ".join(word_of.values())]).project(
+        np.zeros(texts, dtype=np.intp), drop=drop, generator=np.random.default_rng(0)
+    )
+    silent: npt.NDArray[np.bool_] = bits.reshape(texts, 64, 64).sum(axis=2) == 0
+    return silent
+
+
+@pytest.mark.parametrize("drop", [0.2, 0.5, 1.0])
+def test_each_text_loses_a_share_of_its_own_between_0_and_drop(drop: float) -> None:
+    shares = dropped_words(drop).mean(axis=1)
+    # Four standard deviations of the mean of 64 draws are a quarter at most.
+    assert shares.max() < drop + 0.25
+    assert shares.min() < 0.05
+    assert np.quantile(shares, 0.9) > 0.8 * drop
+    assert shares.mean() == pytest.approx(drop / 2, rel=0.05)
+
+
+def test_no_ngram_is_dropped_more_often_than_others() -> None:
+    assert np.abs(dropped_words(0.5).mean(axis=0) - 0.25).max() < 0.05
+
+
+def test_a_text_whose_ngrams_are_all_dropped_has_no_bit_set() -> None:
+    # So large a drop that hardly a share drawn between 0 and it leaves anything.
+    assert dropped_words(1e9).all()
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(*[st.integers(0, 2**64 - 1)] * 3), max_size=40),
+    st.tuples(*[st.integers(0, 50)] * 3),
+)
+def test_the_adders_count_as_one_counts(
+    ballots: list[tuple[int, ...]], votes: tuple[int, ...]
+) -> None:
+    expected = [
+        sum(
+            (2 * sum(ballot[word] >> bit & 1 for ballot in ballots) > votes[word]) << bit
+            for bit in range(64)
+        )
+        for word in range(3)
+    ]
+    words = (np.array(ballot, dtype=np.uint64) for ballot in ballots)
+    assert _majority(words, np.array(votes, dtype=np.uint64)).tolist() == expected
