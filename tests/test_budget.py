@@ -84,10 +84,10 @@ def test_a_network_of_64_functions_and_128_units_is_the_largest() -> None:
 
 def test_longer_labels_and_provenance_leave_less_room_for_the_network() -> None:
     short = tuple(f"intent {number}" for number in range(150))
-    with_short_labels = fit(24 << 10, short)
-    assert with_short_labels.network.widths > fit(24 << 10).network.widths
+    with_short_labels = fit(32 << 10, short)
+    assert with_short_labels.network.widths > fit(32 << 10).network.widths
     long = PROVENANCE | {"command": "x" * 2000}
-    with_provenance = budget.fit(Settings(), short, long, 24 << 10)
+    with_provenance = budget.fit(Settings(), short, long, 32 << 10)
     assert with_short_labels.network.widths > with_provenance.network.widths
 
 
