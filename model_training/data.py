@@ -5,21 +5,29 @@ but is worth knowing (duplicates, contradictory labels, leaks between splits …
 its line numbers, in a `DataReport`. Two texts are the same if they have the same tokens: to the
 classifier they are.
 
-Rows labelled `oos` are out-of-scope examples, not an intent, and are held apart: those of the
-training and validation files choose the threshold, those of the test file measure it.
+Rows labelled ``oos`` are out-of-scope examples, not an intent, and are held apart: nothing learns
+from them, and the threshold is chosen without them. They measure how well it rejects them, those
+of the training and validation files in validation, those of the test file in the test.
 """
 
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from model_training import datasets
 from model_training.datasets import DataError
-from neuralbits.tables import BLANK, TableError, Unreadable, format_of, open_table
-from neuralbits.text import tokens
+from neuralbits.tables import (
+    BLANK,
+    TableError,
+    Unreadable,
+    format_of,
+    missing_column,
+    open_table,
+)
+from neuralbits.text import key, tokens
 
 OUT_OF_SCOPE = "oos"
 VALIDATION_SHARE = 0.1  # of the texts, where no validation file is given
@@ -28,11 +36,12 @@ UNUSABLE_SHARE = 0.1  # of the rows of a file; more, and it's likely not the fil
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Texts with their intents, and the line of its file on which each stands."""
+    """Texts with their intents."""
 
     texts: tuple[str, ...] = ()
     intents: tuple[str, ...] = ()
     lines: tuple[int, ...] = ()
+    """On which line of its file each text stands."""
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -54,39 +63,38 @@ class Examples:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something worth knowing about a file: what, how often, on which lines, and the first."""
+    """Something worth knowing about a file."""
 
     file: str
     what: str
     count: int
     lines: tuple[int, ...]
+    """Where it was found; none, if that's on no line."""
     first: str
+    """The first that was found."""
 
     def __str__(self) -> str:
         lines = ", ".join(map(str, self.lines[:5]))
         if len(self.lines) > 5:
             lines += f" and {len(self.lines) - 5} more"
-        where = f" (line {lines})" if lines else ""
+        where = f" ({'line' if len(self.lines) == 1 else 'lines'} {lines})" if lines else ""
         return f"{self.file}: {self.what}: {self.count}{where}, first: {self.first}"
 
 
 @dataclass(frozen=True, slots=True)
 class DataReport:
-    """What the training job says about its data: `str` for people, `to_json` for the report."""
+    """What the training job says about its data; ``str`` shortens the lists of line numbers."""
 
     name: str
     intents: int
-    examples: dict[str, int]  # by split, out-of-scope ones apart
+    examples: dict[str, int]
+    """How many, by split; out-of-scope ones apart."""
     findings: tuple[Finding, ...]
 
     def __str__(self) -> str:
         sizes = ", ".join(f"{count} {split}" for split, count in self.examples.items())
         head = f"{self.name}: {self.intents} intents; examples: {sizes}"
         return "\n".join([head, *(f"  {finding}" for finding in self.findings)])
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the report as a JSON object, with all line numbers."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,25 +110,27 @@ class DataFile:
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """All that a training job needs to know of its data.
-
-    `labels` are the intents, sorted; validation and test hold no other. `provenance` goes into the
-    artifact: the data set's name, licence (None if it isn't known) and SHA-256.
-    """
+    """All that a training job needs to know of its data."""
 
     name: str
     labels: tuple[str, ...]
+    """The intents, sorted; validation and test hold no other."""
     train: Examples
     validation: Examples
     test: Examples | None
     out_of_scope_validation: Examples
     out_of_scope_test: Examples
     provenance: dict[str, Any]
+    """For the artifact: the data set's name, licence (None if it isn't known) and SHA-256."""
     report: DataReport
 
 
 def from_name(name: str, language: str = "en", seed: int = 0) -> TrainingData:
-    """Load a named data set (datasets.NAMES); `language` is for home-assistant. DataError."""
+    """Load a named data set, one of `datasets.NAMES`; the language is that of home-assistant.
+
+    Raises:
+        DataError: there is no such data set or language, or it can't be had.
+    """
     if name == datasets.HOME_ASSISTANT:
         return _home_assistant(language, seed)
     if name not in datasets.PUBLIC:
@@ -149,15 +159,18 @@ def from_files(
 ) -> TrainingData:
     """Load files of one's own; without a validation file, validation is carved out of training.
 
-    All rows of `out_of_scope` are out-of-scope examples, whatever their labels, and help to choose
-    the threshold. Raises DataError.
+    All rows of the file ``out_of_scope`` are out-of-scope examples, whatever their labels. They
+    belong to the test if there is one, else to validation.
+
+    Raises:
+        DataError: a file can't be used, or validation and test don't go with the training file.
     """
     paths = {"train": train, "validation": validation, "test": test}
     files = {
         split: load_file(path, text_column, label_column) for split, path in paths.items() if path
     }
     if out_of_scope:
-        files["oos_validation"] = load_file(out_of_scope, text_column, None)
+        files["oos_test" if test else "oos_validation"] = load_file(out_of_scope, text_column, None)
     provenance = {
         "name": train.name,
         "licence": None,
@@ -175,9 +188,13 @@ def load_file(
 ) -> DataFile:
     """Read a CSV, TSV, JSONL or Parquet file of labelled texts.
 
-    Without a label column, all rows are out-of-scope examples. `name` stands for the path in
-    findings and errors. Rows that can't be used are left out and reported. Raises DataError if the
-    file can't be read, lacks a column, or has no or too many rows that can't be used.
+    Without a label column, all rows are out-of-scope examples. ``name`` stands for the path in
+    findings and errors. Rows that can't be used are left out and reported. A text must be a
+    string, as in scoring; an intent may be a whole number, too.
+
+    Raises:
+        DataError: the file can't be read, lacks a column, has too many rows that can't be used, or
+            none that can.
     """
     name = name or str(path)
     rows: list[tuple[str, str, int]] = []
@@ -189,21 +206,21 @@ def load_file(
                 (label_column, "--label-column"),
             ):
                 if column is not None and column not in table.columns:
-                    raise DataError(
-                        f"{name} has no column {column!r}, only {', '.join(table.columns)}: name "
-                        f"the right one with {option}"
-                    )
+                    raise DataError(f"{name} {missing_column(table.columns, column, option)}")
             for record in table:
                 if isinstance(record, Unreadable):
                     what = "blank lines" if record.reason == BLANK else "unreadable rows"
                     unusable[what].append((record.line, record.reason))
                     continue
-                text = record.values.get(text_column) or ""
-                label = record.values.get(label_column) if label_column else OUT_OF_SCOPE
-                intent = "" if label is None else label
-                if not isinstance(text, str) or not isinstance(intent, str | int):
-                    what, value = ("intent", intent) if isinstance(text, str) else ("text", text)
-                    reason = f"the {what} is of type {type(value).__name__}"
+                text = record.values.get(text_column)
+                intent = record.values.get(label_column) if label_column else OUT_OF_SCOPE
+                text, intent = ("" if value is None else value for value in (text, intent))
+                if not isinstance(text, str):
+                    reason = f"the text is of type {type(text).__name__}"
+                    unusable["unreadable rows"].append((record.line, reason))
+                # To Python, True is a whole number.
+                elif not isinstance(intent, str | int) or isinstance(intent, bool):
+                    reason = f"the intent is of type {type(intent).__name__}"
                     unusable["unreadable rows"].append((record.line, reason))
                 elif not tokens(text):
                     unusable["rows without text"].append((record.line, "no text"))
@@ -257,11 +274,17 @@ def _home_assistant(language: str, seed: int) -> TrainingData:
         lines = tuple(range(1, len(texts) + 1))
         files[split] = DataFile(f"{name} {split}", sha256, Examples(texts, intents, lines))
     findings = []
-    if claims := splits.report["contradictory"]:
-        text, intents = next(iter(claims.items()))
-        first = f"{text!r}, which is {' and '.join(intents)}"
+    if splits.contradictory:
+        text, claimants = next(iter(splits.contradictory.items()))
+        first = f"{text!r}, which is {' and '.join(claimants)}"
         what = "sentences left out, as several intents claim them"
-        findings.append(Finding(name, what, len(claims), (), first))
+        findings.append(Finding(name, what, len(splits.contradictory), (), first))
+    for what, left_out in (
+        ("sentences left out of a split, as an earlier one has them", splits.repeated),
+        ("intents left out, as they have no sentence of their own", splits.left_out),
+    ):
+        if left_out:
+            findings.append(Finding(name, what, len(left_out), (), repr(left_out[0])))
     return _assemble(name, files, splits.provenance, seed, findings)
 
 
@@ -289,6 +312,11 @@ def _assemble(
     for held_out in (validation, test):
         if held_out:
             _refuse_unseen_intents(held_out, train)
+    if test and not test.examples:
+        raise DataError(
+            f"{test.name} holds out-of-scope rows alone, and nothing to measure the accuracy on: "
+            "add examples of the intents, or give the file with --out-of-scope"
+        )
     if validation and validation.examples:
         trained, validated = train.examples, validation.examples
     else:
@@ -326,10 +354,6 @@ def _assemble(
     )
 
 
-def _key(text: str) -> str:
-    return " ".join(tokens(text))
-
-
 def _repetitions(file: DataFile) -> list[Finding]:
     """Find the texts that stand in a file again, with the same intent or with another."""
     examples = file.examples + file.out_of_scope
@@ -337,7 +361,7 @@ def _repetitions(file: DataFile) -> list[Finding]:
     again: dict[str, list[int]] = {"duplicates": [], "contradictory labels": []}
     first: dict[str, str] = {}
     for text, intent, line in zip(examples.texts, examples.intents, examples.lines, strict=True):
-        seen = intents_of[_key(text)]
+        seen = intents_of[key(text)]
         if intent in seen:
             what, sample = "duplicates", f"{_short(text)} also stands on line {seen[intent]}"
         elif seen:
@@ -374,14 +398,14 @@ def _leaks(files: list[DataFile]) -> list[Finding]:
     place: dict[str, str] = {}
     found = []
     for file in files:
-        keys = [_key(text) for text in file.examples.texts]
-        leaked = [i for i, key in enumerate(keys) if key in place]
+        keys = [key(text) for text in file.examples.texts]
+        leaked = [i for i, known in enumerate(keys) if known in place]
         if leaked:
             lines = tuple(file.examples.lines[i] for i in leaked)
             first = f"{_short(file.examples.texts[leaked[0]])} is {place[keys[leaked[0]]]}"
             found.append(Finding(file.name, "texts seen before", len(lines), lines, first))
-        for key, line in zip(keys, file.examples.lines, strict=True):
-            place.setdefault(key, f"line {line} of {file.name}")
+        for text, line in zip(keys, file.examples.lines, strict=True):
+            place.setdefault(text, f"line {line} of {file.name}")
     return found
 
 
@@ -416,19 +440,19 @@ def _carve(train: DataFile, seed: int) -> tuple[Examples, Examples]:
     examples = train.examples
     groups: dict[str, list[int]] = defaultdict(list)
     for i, text in enumerate(examples.texts):
-        groups[_key(text)].append(i)
-    intents = {key: examples.intents[indices[0]] for key, indices in groups.items()}
+        groups[key(text)].append(i)
+    intents = {text: examples.intents[indices[0]] for text, indices in groups.items()}
     sizes = Counter(intents.values())
-    keys = [key for key in groups if sizes[intents[key]] > 1]
-    if not keys:
+    texts = [text for text in groups if sizes[intents[text]] > 1]
+    if not texts:
         raise DataError(
             f"{train.name} has a single text for each intent, so that no validation examples can "
             "be set aside: add examples, or give a file with --validation"
         )
-    stratify = [intents[key] for key in keys]
-    size = max(len(set(stratify)), round(VALIDATION_SHARE * len(keys)))
-    _, chosen = train_test_split(keys, test_size=size, stratify=stratify, random_state=seed)
-    held_out = {i for key in chosen for i in groups[key]}
+    stratify = [intents[text] for text in texts]
+    size = max(len(set(stratify)), round(VALIDATION_SHARE * len(texts)))
+    _, chosen = train_test_split(texts, test_size=size, stratify=stratify, random_state=seed)
+    held_out = {i for text in chosen for i in groups[text]}
     everything = range(len(examples))
     return (
         examples.select(i for i in everything if i not in held_out),

@@ -1,9 +1,10 @@
-"""Named data sets: what `--data NAME` stands for.
+"""Named data sets: what ``--dataset NAME`` stands for.
 
-`home-assistant` is sampled on the spot, see home_assistant.py. The others are public benchmarks,
-read from the folder that the environment variable NEURALBITS_DATA names, one folder each
-(`clinc150/train.csv` …) with the columns `text` and `intent`. Where NEURALBITS_DATA has no such
-folder, they are fetched once from their public homes and kept in `~/.cache/neuralbits`.
+``home-assistant`` is sampled on the spot, see home_assistant.py. The others are public benchmarks,
+read from the folder that the environment variable ``NEURALBITS_DATA`` names, one folder each
+(``clinc150/train.csv`` …) with the columns ``text`` and ``intent``. Where it holds no such folder,
+they are fetched once from their public homes and kept in ``~/.cache/neuralbits``, or in
+``neuralbits`` in the folder that ``XDG_CACHE_HOME`` names.
 
 The published forms differ (JSON, CSV, parallel text files), and all are converted to the same
 CSVs. The checksums are those of the CSVs, so a file is the published one, to the byte, wherever it
@@ -38,14 +39,16 @@ class DataError(NeuralbitsError):
 
 @dataclass(frozen=True)
 class PublicDataset:
-    """A benchmark, how its published form becomes CSVs, and their SHA-256."""
+    """A benchmark, and how its published form becomes CSVs."""
 
     name: str
-    repository: str  # on GitHub, with the branch
+    repository: str
+    """On GitHub, with the branch."""
     licence: str
     citation: str
     convert: Callable[[Fetch], Tables]
     checksums: dict[str, str]
+    """The SHA-256 of each CSV, by its name."""
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -150,7 +153,8 @@ NAMES = (HOME_ASSISTANT, *PUBLIC)
 def folder(dataset: PublicDataset, home: str = GITHUB) -> Path:
     """Return the folder that holds the data set's CSVs, checked; fetch them where missing.
 
-    Raises DataError.
+    Raises:
+        DataError: they can't be fetched or kept, or aren't the published ones.
     """
     if (root := os.environ.get("NEURALBITS_DATA")) and (Path(root) / dataset.name).is_dir():
         path = Path(root) / dataset.name
@@ -175,7 +179,7 @@ def folder(dataset: PublicDataset, home: str = GITHUB) -> Path:
 
 
 def _download(dataset: PublicDataset, path: Path, home: str) -> None:
-    """Fetch a data set and convert it; `path` comes into being whole or not at all."""
+    """Fetch a data set and convert it; ``path`` comes into being whole or not at all."""
 
     def fetch(file: str) -> str:
         url = f"{home}/{dataset.repository}/{file}"

@@ -32,75 +32,83 @@ class EvaluationError(NeuralbitsError):
 
 @dataclass(frozen=True, slots=True)
 class IntentMeasures:
-    """How one intent is recognised; a share of nothing is 0. `support` counts its examples."""
+    """How one intent is recognised; a share of nothing is 0."""
 
     intent: str
     precision: float
     recall: float
     f1: float
     support: int
+    """How many examples of it there are."""
 
 
 @dataclass(frozen=True, slots=True)
 class CalibrationBin:
-    """The `count` examples whose confidence lies in (lower, upper], and their means."""
+    """The examples whose confidence lies in (lower, upper]."""
 
     lower: float
     upper: float
     count: int
+    """How many there are; never none."""
     confidence: float
+    """Their mean confidence."""
     accuracy: float
+    """The share of them that is right."""
 
 
 @dataclass(frozen=True, slots=True)
 class Confusion:
-    """`count` examples of `intent` were predicted to be `predicted`."""
+    """One kind of mistake: an intent, and what was predicted in its place."""
 
     intent: str
     predicted: str
     count: int
+    """How many examples of the intent were mistaken so."""
 
 
 @dataclass(frozen=True, slots=True)
 class OutOfScope:
-    """How well the confidence tells out-of-scope texts from in-scope ones.
-
-    `fpr_at_95_tpr` is the share of out-of-scope texts that are accepted where at least 95 % of the
-    in-scope ones are. `caught` and `falsely_rejected` are the shares of the `texts` out-of-scope
-    texts, and of the in-scope ones, whose confidence lies below `threshold`. `roc` holds at most
-    ROC_POINTS points (false positive rate, true positive rate) of the curve.
-    """
+    """How well the confidence tells out-of-scope texts from in-scope ones."""
 
     texts: int
+    """How many out-of-scope texts there are."""
     auroc: float
     fpr_at_95_tpr: float
+    """The share of them that is accepted where at least 95 % of the in-scope texts are."""
     threshold: float
+    """The least confidence that is accepted."""
     caught: float
+    """The share of the out-of-scope texts whose confidence lies below the threshold."""
     falsely_rejected: float
+    """The share of the in-scope texts whose confidence does."""
     roc: tuple[tuple[float, float], ...]
+    """At most `ROC_POINTS` points (false positive rate, true positive rate) of the curve."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Everything measured on one set of examples.
-
-    `macro_f1` is the mean over the intents that occur, as an example's or as a prediction. `nll` is
-    the mean negative log likelihood in nats. `bins` leaves out bins without examples. `confusions`
-    holds the most frequent mistakes, most frequent first; `confusion_matrix[i][j]` counts the
-    examples of `confused_intents[i]` that were predicted to be `confused_intents[j]`.
-    """
+    """Everything measured on one set of examples."""
 
     examples: int
+    """How many there are."""
     accuracy: float
     macro_f1: float
+    """The mean over the intents that occur, as an example's or as a prediction."""
     nll: float
+    """The mean negative log likelihood in nats."""
     expected_calibration_error: float
     bins: tuple[CalibrationBin, ...]
+    """By rising confidence; bins without examples are left out."""
     intents: tuple[IntentMeasures, ...]
+    """One for each class, in their order."""
     confusions: tuple[Confusion, ...]
+    """The most frequent mistakes, at most `WORST_CONFUSIONS`, the most frequent first."""
     confused_intents: tuple[str, ...]
+    """The intents of those mistakes, at most `WORST_INTENTS`."""
     confusion_matrix: tuple[tuple[int, ...], ...]
+    """``[i][j]`` counts the examples of confused intent i that were predicted to be the j-th."""
     out_of_scope: OutOfScope | None
+    """None if no out-of-scope texts were given."""
 
     def to_json(self) -> dict[str, Any]:
         """All fields, by name, as JSON's types."""
@@ -109,10 +117,12 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class Microseconds:
-    """Wall-clock microseconds per text: one text a call (median), and many texts a call."""
+    """Wall-clock microseconds per text."""
 
     single: float
+    """One text a call: the median."""
     batched: float
+    """Many texts a call."""
 
 
 class Scorer(Protocol):
@@ -130,12 +140,15 @@ def evaluate(
     out_of_scope_probabilities: ArrayLike | None = None,
     threshold: float = 0.0,
 ) -> Evaluation:
-    """Measure `probabilities` (N, C) against `labels` (N,), which index the C `classes`.
+    """Measure probabilities of shape (N, C) against labels of shape (N,), indices of C classes.
 
     The intent of the greatest probability is the prediction, and that probability its confidence.
-    Given `out_of_scope_probabilities` (M, C), also measures how well the confidence rejects them,
-    with `threshold` as the least confidence that is accepted. Raises EvaluationError where the
-    shapes disagree, where there is no example, or where a label is not an index of a class.
+    Given ``out_of_scope_probabilities`` of shape (M, C), also measures how well the confidence
+    rejects them, with ``threshold`` as the least confidence that is accepted.
+
+    Raises:
+        EvaluationError: the shapes disagree, there is no example, a label is not an index of a
+            class, or a row of the probabilities does not sum to 1.
     """
     p = _probabilities(probabilities, classes)
     y = np.asarray(labels)
@@ -187,7 +200,8 @@ def evaluate_classifier(
 ) -> Evaluation:
     """Measure a classifier on texts and their intents, and on texts of no intent if given.
 
-    Raises EvaluationError where there is no example, or one of an intent the classifier lacks.
+    Raises:
+        EvaluationError: there is no example, or one of an intent that the classifier lacks.
     """
     if not texts:
         raise EvaluationError("there is no example to evaluate on: give at least one")
@@ -210,10 +224,13 @@ def evaluate_classifier(
 
 
 def microseconds_per_text(scorer: Scorer, texts: Sequence[str]) -> Microseconds:
-    """Time a scorer on the first TIMED_TEXTS texts, after a few calls that don't count.
+    """Time a scorer on the first `TIMED_TEXTS` texts, after a few calls that don't count.
 
-    `single` is the median over calls with one text each, so that a pause of the machine does not
-    weigh; `batched` is the median over five calls with all of them, divided by their number.
+    One text a call: the median, so that a pause of the machine does not weigh. Many texts a call:
+    the median over five calls with all of them, divided by their number.
+
+    Raises:
+        EvaluationError: there is no text.
     """
     texts = texts[:TIMED_TEXTS]
     if not texts:

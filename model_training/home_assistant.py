@@ -1,7 +1,7 @@
 """The default data set: the sentence templates of Home Assistant, sampled.
 
-`home-assistant-intents` (Apache-2.0) holds, for 65 languages, the templates that Home Assistant
-matches spoken commands with, such as `<turn> on [<the>] {name} [in] [<the>] {area}`. hassil, its
+``home-assistant-intents`` (Apache-2.0) holds, for 65 languages, the templates that Home Assistant
+matches spoken commands with, such as ``<turn> on [<the>] {name} [in] [<the>] {area}``. hassil, its
 own parser, reads them; here they are sampled in two steps. A *form* is a template with its
 alternatives, optionals and rules chosen and its slots still open ("turn on the {name}"); filling
 the slots gives a sentence ("turn on the floor lamp").
@@ -13,17 +13,17 @@ punctuation) are the same. An intent with fewer than 10 templates would lose too
 wording to such a deal, so its templates are first opened at their leftmost choice, again and
 again, until there are 10 ("(add|put) {item} …" becomes two). An intent that has fewer than 3 parts
 even so ("nevermind", "never mind") is in the training split alone, where a product needs it. So is
-`HassRespond`: its templates ("hello", "who made you") have nothing in common but that a fixed
-answer exists, so that one held out could only be guessed. `report` names these intents: what was
-never held out isn't measured.
+``HassRespond``: its templates ("hello", "who made you") have nothing in common but that a fixed
+answer exists, so that one held out could only be guessed. `Splits.training_only` names these
+intents: what was never held out isn't measured.
 
-**The names.** The templates leave `{name}`, `{area}`, `{floor}` and free text open. English fills
-them from the lists below, a device by the domain that its template asks for (a lock is locked, a
-scene is activated). These values are split as well: half of the values drawn for validation and
-test were never seen in training. `{timer_command}` ("… in five minutes") is filled with a command
-of the same language and the same split. The other languages' data hold no such lists either, so
-they are filled with the English names (which users of any language give to many devices);
-everything else, numbers in words included, is in the language itself.
+**The names.** The templates leave ``{name}``, ``{area}``, ``{floor}`` and free text open. English
+fills them from the lists below, a device by the domain that its template asks for (a lock is
+locked, a scene is activated). These values are split as well: half of the values drawn for
+validation and test were never seen in training. ``{timer_command}`` ("… in five minutes") is
+filled with a command of the same language and the same split. The other languages' data hold no
+such lists either, so they are filled with the English names (which users of any language give to
+many devices); everything else, numbers in words included, is in the language itself.
 
 **The labels.** Home Assistant tells some equal sentences apart by what is in the room ("stop").
 Without that context there is no right answer, so a sentence that two intents claim is left out of
@@ -32,15 +32,15 @@ all splits and counted.
 **Politeness.** One sentence in ten has one of the language's own skip words ("please", "can you")
 in front or, if it is a single word, behind.
 
-Sampling depends on the seed alone: only `Random.random()`, whose sequence Python guarantees across
-versions, is drawn from.
+Sampling depends on the seed alone: only ``Random.random()``, whose sequence Python guarantees
+across versions, is drawn from.
 """
 
 import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -63,7 +63,7 @@ from hassil.numbers import get_rbnf_engine
 from hassil.parse_expression import parse_sentence
 from hassil.util import CJK_WHITESPACE
 
-from neuralbits.text import tokens
+from neuralbits.text import key
 
 T = TypeVar("T")
 Rules = dict[str, Sentence]
@@ -170,30 +170,33 @@ class UnknownLanguageError(ValueError):
 
 @dataclass(frozen=True)
 class Splits:
-    """Sampled sentences as (text, intent), sorted by intent.
-
-    `report`: templates per split; `contradictory`, the sentences left out and the intents that
-    claim each; `repeated`, how many an earlier split had already; `training_only`, the intents
-    that no test measures; `left_out`, those without a sentence of their own.
-    """
+    """Sampled sentences as (text, intent), sorted by intent, and what was left out of them."""
 
     train: list[tuple[str, str]]
     validation: list[tuple[str, str]]
     test: list[tuple[str, str]]
     provenance: dict[str, Any]
-    report: dict[str, Any] = field(default_factory=dict)
+    contradictory: dict[str, list[str]]
+    """The sentences that are in no split, by their tokens, and the intents that claim each."""
+    repeated: list[str]
+    """The sentences left out of a split because an earlier one has them."""
+    training_only: list[str]
+    """The intents that no test measures."""
+    left_out: list[str]
+    """The intents without a sentence of their own."""
 
 
 @dataclass(frozen=True)
 class _Template:
-    """Part of an intent; `domains` says which devices may stand for its {name}."""
+    """Part of an intent."""
 
     expression: Expression
     domains: tuple[str, ...]
+    """Which devices may stand for its ``{name}``."""
 
 
 def languages() -> list[str]:
-    """All languages of the installed `home-assistant-intents`."""
+    """Return all languages of the installed ``home-assistant-intents``."""
     return sorted(home_assistant_intents.get_languages())
 
 
@@ -207,9 +210,12 @@ def load(
 ) -> Splits:
     """Sample the sentences of a language and split them by template.
 
-    `per_intent` and `per_template` cap the training sentences, so that neither an intent nor a
-    template with a million sentences swamps the others; `held_out_per_intent` caps the validation
-    and the test sentences of an intent, each. Raises UnknownLanguageError.
+    ``per_intent`` and ``per_template`` cap the training sentences, so that neither an intent nor a
+    template with a million sentences swamps the others; ``held_out_per_intent`` caps the validation
+    and the test sentences of an intent, each.
+
+    Raises:
+        UnknownLanguageError: Home Assistant has no sentences in it.
     """
     if language not in languages():
         raise UnknownLanguageError(
@@ -257,13 +263,10 @@ def load(
             "sha256": hashlib.sha256(source.read_bytes()).hexdigest(),
             "seed": seed,
         },
-        report={
-            "templates": {s: sum(len(parts[s]) for parts in dealt.values()) for s in SPLITS},
-            "contradictory": contradictory,
-            "repeated": repeated,
-            "training_only": sorted(trained - tested),
-            "left_out": sorted(set(dealt) - trained),
-        },
+        contradictory=contradictory,
+        repeated=repeated,
+        training_only=sorted(trained - tested),
+        left_out=sorted(set(dealt) - trained),
     )
 
 
@@ -319,26 +322,29 @@ def _open(expression: Expression, rules: Rules) -> list[Expression]:
     return []
 
 
-def _settle(texts: Texts) -> tuple[dict[str, list[tuple[str, str]]], dict[str, list[str]], int]:
+def _settle(
+    texts: Texts,
+) -> tuple[dict[str, list[tuple[str, str]]], dict[str, list[str]], list[str]]:
     """Give each sentence one intent and one split.
 
     Returns the splits; the sentences that several intents claim, which are in none of them; and
-    the number of sentences left out of a split because an earlier split has them.
+    the sentences left out of a split because an earlier split has them.
     """
     claims: dict[str, list[str]] = defaultdict(list)
     for split in SPLITS:
         for name, found in texts[split].items():
-            for key in found:
-                if name not in claims[key]:
-                    claims[key].append(name)
-    contradictory = {key: names for key, names in claims.items() if len(names) > 1}
-    taken, repeated = set(contradictory), 0
+            for sentence in found:
+                if name not in claims[sentence]:
+                    claims[sentence].append(name)
+    contradictory = {sentence: names for sentence, names in claims.items() if len(names) > 1}
+    taken: set[str] = set()
+    repeated: list[str] = []
     splits: dict[str, list[tuple[str, str]]] = {split: [] for split in SPLITS}
     for split in SPLITS:
         for name, found in texts[split].items():
-            fresh = [key for key in found if key not in taken]
-            repeated += sum(key in taken and key not in contradictory for key in found)
-            splits[split] += [(found[key], name) for key in fresh]
+            repeated += [text for sentence, text in found.items() if sentence in taken]
+            fresh = [s for s in found if s not in taken and s not in contradictory]
+            splits[split] += [(found[sentence], name) for sentence in fresh]
             taken.update(fresh)
     return splits, contradictory, repeated
 
@@ -365,9 +371,9 @@ class _Sampler:
         forbidden: set[str],
         seed: str,
     ) -> tuple[dict[str, str], set[str]]:
-        """Draw up to `limit` sentences, by their tokens, and say which forms they took.
+        """Draw up to ``limit`` sentences, by their tokens, and say which forms they took.
 
-        Each round draws once from every template; the forms in `forbidden` are passed over.
+        Each round draws once from every template; the forms in ``forbidden`` are passed over.
         """
         random = Random(seed)
         found: dict[str, str] = {}
@@ -375,8 +381,8 @@ class _Sampler:
         for _ in range(rounds):
             for template in templates:
                 form = self.form(template.expression, random)
-                key = _key(form)
-                if key in forbidden:
+                form_key = key(form)
+                if form_key in forbidden:
                     continue
                 if len(found) == limit:
                     return found, forms
@@ -385,9 +391,9 @@ class _Sampler:
                     words = self.form(_pick(self.skip_words, random), random)
                     ends = " " not in words and random.random() < 0.5
                     text = f"{text} {words}" if ends else f"{words} {text}"
-                forms.add(key)
+                forms.add(form_key)
                 text = self.tidy(text)
-                found.setdefault(_key(text), text)
+                found.setdefault(key(text), text)
         return found, forms
 
     def form(self, expression: Expression, random: Random) -> str:
@@ -465,10 +471,6 @@ def _pools(values: Sequence[str], random: Random) -> dict[str, list[list[str]]]:
         "validation": [train, shuffled[cut : 2 * cut]],
         "test": [train, shuffled[:cut]],
     }
-
-
-def _key(text: str) -> str:
-    return " ".join(tokens(text))
 
 
 def _pick(items: Sequence[T], random: Random) -> T:

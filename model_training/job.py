@@ -1,6 +1,6 @@
 """The offline job: from data and settings to an artifact, its model card and its report."""
 
-import os
+import hashlib
 import signal
 import types
 import zipfile
@@ -14,19 +14,22 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from scipy.special import softmax
 
 import neuralbits
 from model_training import budget, calibration
 from model_training.data import TrainingData
-from model_training.evaluation import Evaluation, evaluate, microseconds_per_text
+from model_training.evaluation import Evaluation, Scorer, evaluate, microseconds_per_text
+from model_training.history import EpochRecord
 from model_training.joint import JointTraining, Stopped
 from model_training.model_card import model_card
-from model_training.report import EpochRecord, Measured, TrainingReport, write_report
+from model_training.report import Measured, TrainingReport, write_report
 from model_training.settings import Settings
 from neuralbits import artifact
 from neuralbits.artifact import Artifact
 from neuralbits.classifier import Classifier
 from neuralbits.errors import NeuralbitsError
+from neuralbits.files import replacing
 
 
 class TrainingError(NeuralbitsError):
@@ -39,6 +42,7 @@ def train(
     output: Path,
     *,
     max_size: int,
+    choose_widths: bool = True,
     command: str,
     resume: bool = False,
     device: str = "auto",
@@ -52,10 +56,12 @@ def train(
     writes the best artifact so far, and keeps the checkpoint to go on from.
 
     Args:
-        settings: of the run; widths are chosen anew to fit ``max_size``.
+        settings: of the run.
         data: checked data.
         output: where the artifact goes.
         max_size: the most bytes that the artifact may have.
+        choose_widths: choose the widths of projection and network to fill ``max_size``; otherwise
+            those of the settings have to fit.
         command: what the user called, for the provenance.
         resume: go on from the checkpoint, if there is one.
         device: ``cpu``, ``cuda``, or ``auto`` for a GPU if there is one.
@@ -64,7 +70,7 @@ def train(
     Raises:
         TrainingError: the output can't be written, there is no such device, there is a checkpoint
             that can't be used, or the job was stopped before the first epoch ended.
-        BudgetError: no network fits ``max_size``.
+        BudgetError: the network doesn't fit ``max_size``, or none does.
         OSError: a file can't be written.
     """
     if output.suffix != ".safetensors":
@@ -83,7 +89,8 @@ def train(
         "epochs": settings.epochs,
         "metrics": {split: {"accuracy": 0.1234, "ece": 0.1234} for split in _splits(data)},
     }
-    settings = budget.fit(settings, data.labels, provenance | to_come, max_size)
+    fit = budget.fit if choose_widths else budget.check
+    settings = fit(settings, data.labels, provenance | to_come, max_size)
     checkpoint = _Checkpoint(output, settings, data)
     checkpoint.check(resume)
 
@@ -150,7 +157,7 @@ def _finish(
     classifier = _calibrate(training, data, provenance)
     label = {intent: index for index, intent in enumerate(data.labels)}
 
-    def measure(scorer: Any, threshold: float) -> dict[str, Evaluation]:
+    def measure(scorer: Scorer, threshold: float) -> dict[str, Evaluation]:
         return {
             split: evaluate(
                 scorer.probabilities(examples.texts),
@@ -197,7 +204,8 @@ def _finish(
     )
     write_report(report, output.with_suffix(".html"), output.with_suffix(".metrics.json"))
     card = model_card(written, report, output.name, example=data.train.texts[0])
-    _write(output.with_suffix(".md"), card.encode())
+    with replacing(output.with_suffix(".md")) as file:
+        file.write(card.encode())
     return report
 
 
@@ -205,16 +213,17 @@ def _calibrate(
     training: JointTraining, data: TrainingData, provenance: dict[str, Any]
 ) -> Classifier:
     """Set temperature and threshold of the best network on the validation split."""
-    projection, network = training.settings.projection, training.best_network()
+    network = training.best_network()
     label = {intent: index for index, intent in enumerate(data.labels)}
-    draft = Artifact(projection, network, data.labels, 1.0, 0.0, provenance)
-    # The logits but for a constant in each row, which neither the softmax nor its fit sees.
-    logits = np.log(np.maximum(Classifier(draft).probabilities(data.validation.texts), 1e-300))
     labels = np.array([label[intent] for intent in data.validation.intents])
-    calibrated = replace(draft, temperature=calibration.temperature(logits, labels))
-    confidences = Classifier(calibrated).probabilities(data.validation.texts).max(axis=1)
+    logits = training.validation_logits(network)
+    temperature = calibration.temperature(logits, labels)
+    confidences = softmax(logits / temperature, axis=1).max(axis=1)
     threshold = calibration.threshold(confidences, training.settings.max_false_rejects)
-    return Classifier(replace(calibrated, threshold=threshold))
+    projection = training.settings.projection
+    return Classifier(
+        Artifact(projection, network, data.labels, temperature, threshold, provenance)
+    )
 
 
 def _splits(data: TrainingData) -> dict[str, tuple[Any, Any]]:
@@ -230,12 +239,13 @@ class _Checkpoint:
 
     def __init__(self, output: Path, settings: Settings, data: TrainingData) -> None:
         self.path = output.with_name(f"{output.name}.checkpoint")
+        learned_from = repr((data.labels, data.train, data.validation))
         # What a run must share with the one that left the checkpoint, in types that are safe
         # to unpickle.
         self._run = {
             "neuralbits": neuralbits.__version__,
             "settings": repr(settings),
-            "data": repr(data.provenance),
+            "data": hashlib.sha256(learned_from.encode()).hexdigest(),
         }
 
     def check(self, resume: bool) -> None:
@@ -276,23 +286,13 @@ class _Checkpoint:
         training.restore(state["training"])
 
     def save(self, training: JointTraining) -> None:
-        """Replace the checkpoint atomically."""
-        partial = self.path.with_name(f"{self.path.name}.partial")
-        with partial.open("wb") as file:
+        """Replace the checkpoint."""
+        with replacing(self.path) as file:
             torch.save({"run": self._run, "training": training.state()}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(self.path)
 
     def delete(self) -> None:
         """Delete the checkpoint, if there is one."""
         self.path.unlink(missing_ok=True)
-
-
-def _write(path: Path, content: bytes) -> None:
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_bytes(content)
-    partial.replace(path)
 
 
 @contextmanager

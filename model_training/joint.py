@@ -22,9 +22,9 @@ import torch
 from torch import Tensor, nn
 
 from model_training.data import TrainingData
+from model_training.history import EpochRecord
 from model_training.observed_ngrams import ObservedNgrams
 from model_training.projection_network import ProjectionNetwork
-from model_training.report import EpochRecord
 from model_training.settings import Settings
 from model_training.slips import slip
 from model_training.trainers import Ensemble, TokenCorpus
@@ -79,12 +79,12 @@ class JointTraining:
         # Batch normalisation needs two texts a batch.
         batches = min(math.ceil(len(data.train) / settings.batch_size), len(data.train) // 2)
         self._batch_count = batches
-        self._trainer_step = _Optimiser(
-            self.trainer, settings.trainer_rate, settings.epochs * batches
+        self._trainer_optimiser = _Optimiser(
+            self.trainer, settings.trainer_learning_rate, settings.epochs * batches
         )
-        self._projection_step = _Optimiser(
+        self._projection_optimiser = _Optimiser(
             self.projection_network,
-            settings.projection_rate,
+            settings.projection_learning_rate,
             settings.epochs * batches * settings.views,
         )
 
@@ -120,7 +120,9 @@ class JointTraining:
             distillation_loss=distillation,
             projection_loss=projection,
             trainer_accuracy=self._accuracy(self.trainer.probabilities(self._validation_texts)),
-            projection_accuracy=self._accuracy(self._projection_scores()),
+            projection_accuracy=self._accuracy(
+                self.validation_logits(self.projection_network.fold())
+            ),
         )
         if record.projection_accuracy >= max(
             (earlier.projection_accuracy for earlier in self.history), default=0.0
@@ -144,6 +146,14 @@ class JointTraining:
         best.load_state_dict(self.best)
         return best.fold()
 
+    def validation_logits(self, network: Network) -> npt.NDArray[np.float64]:
+        """Return what a folded network makes of the validation split: logits, shape (N, C)."""
+        texts = np.arange(len(self._validation_ngrams))
+        parts = np.array_split(texts, math.ceil(len(texts) / _EVALUATED_AT_ONCE))
+        return np.concatenate(
+            [network.logits(self._validation_ngrams.project(part)) for part in parts]
+        )
+
     def state(self) -> dict[str, Any]:
         """Return all that `restore` needs to go on as if nothing had happened."""
         return {
@@ -151,10 +161,10 @@ class JointTraining:
             "best": self.best,
             "trainer": self.trainer.state_dict(),
             "projection_network": self.projection_network.state_dict(),
-            "trainer_step": self._trainer_step.state(),
-            "projection_step": self._projection_step.state(),
+            "trainer_optimiser": self._trainer_optimiser.state(),
+            "projection_optimiser": self._projection_optimiser.state(),
             "torch_generator": torch.get_rng_state(),
-            "cuda_generators": torch.cuda.get_rng_state_all(),
+            "cuda_generators": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
             "numpy_generator": self._generator.bit_generator.state,
         }
 
@@ -164,10 +174,11 @@ class JointTraining:
         self.best = state["best"]
         self.trainer.load_state_dict(state["trainer"])
         self.projection_network.load_state_dict(state["projection_network"])
-        self._trainer_step.restore(state["trainer_step"])
-        self._projection_step.restore(state["projection_step"])
+        self._trainer_optimiser.restore(state["trainer_optimiser"])
+        self._projection_optimiser.restore(state["projection_optimiser"])
         torch.set_rng_state(state["torch_generator"])
-        torch.cuda.set_rng_state_all(state["cuda_generators"])
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state_all(state["cuda_generators"])
         self._generator.bit_generator.state = state["numpy_generator"]
 
     def _batches(
@@ -188,7 +199,7 @@ class JointTraining:
             for _ in range(self.settings.views):
                 slipped = self._generator.random(len(texts)) < self.settings.slips
                 bits = self._ngrams.project(
-                    texts + len(order) * slipped, self.settings.drop, self._generator
+                    texts + len(order) * slipped, self.settings.ngram_dropout, self._generator
                 )
                 views.append(np.split(bits, ends))
             return views
@@ -212,30 +223,21 @@ class JointTraining:
         labels = self._labels[torch.from_numpy(texts)].to(self.device)
         trainer_logits = self.trainer(self._tokens.batch(texts).to(self.device))
         trainer_loss = objective.trainer_loss(trainer_logits, labels)
-        self._trainer_step.take(objective.trainer_weight * trainer_loss)
+        self._trainer_optimiser.step(objective.trainer_weight * trainer_loss)
 
-        taught = objective.teach(trainer_logits)
+        soft_labels = objective.soft_labels(trainer_logits)
         distillation = projection = 0.0
         for view in views:
             logits = self.projection_network(_signs(view, self.device))
-            distillation_loss = objective.distillation_loss(logits, taught)
+            distillation_loss = objective.distillation_loss(logits, soft_labels)
             projection_loss = objective.projection_loss(logits, labels)
-            self._projection_step.take(
+            self._projection_optimiser.step(
                 objective.distillation_weight * distillation_loss
                 + objective.projection_weight * projection_loss
             )
             distillation += distillation_loss.item() / len(views)
             projection += projection_loss.item() / len(views)
         return trainer_loss.item(), distillation, projection
-
-    def _projection_scores(self) -> npt.NDArray[np.float64]:
-        """Predict the validation split as an artifact exported now would."""
-        network = self.projection_network.fold()
-        texts = np.arange(len(self._validation_ngrams))
-        parts = np.array_split(texts, math.ceil(len(texts) / _EVALUATED_AT_ONCE))
-        return np.concatenate(
-            [network.scores(self._validation_ngrams.project(part)) for part in parts]
-        )
 
     def _accuracy(self, scores: npt.NDArray[np.float64]) -> float:
         return float(np.mean(scores.argmax(axis=1) == self._validation_labels))
@@ -254,7 +256,7 @@ class _Optimiser:
             pct_start=0.1,
         )
 
-    def take(self, loss: Tensor) -> None:
+    def step(self, loss: Tensor) -> None:
         """Take one step down the gradient of a scalar."""
         self._adam.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]

@@ -10,7 +10,14 @@ import shlex
 from collections.abc import Iterable, Sequence
 
 from model_training.evaluation import Evaluation
-from model_training.report import TrainingReport, comparison, flat, kibibytes, percent
+from model_training.report import (
+    TrainingReport,
+    comparison,
+    flat,
+    kibibytes,
+    out_of_scope_split,
+    percent,
+)
 from neuralbits.artifact import Artifact
 
 LISTED_INTENTS, WEAKEST_INTENTS = 30, 5
@@ -26,6 +33,7 @@ def model_card(artifact: Artifact, report: TrainingReport, file_name: str, examp
     data = report.provenance.get("data", {})
     command = report.provenance.get("command")
     split, evaluation = list(report.artifact.evaluation.items())[-1]
+    outside = out_of_scope_split(report)
     examples = {f"examples.{name}": f"{count:,}" for name, count in report.data.examples.items()}
     settings = json.dumps(report.settings, indent=2, ensure_ascii=False, default=str)
     labels = "\n".join(f"- {_code(label)}" for label in artifact.labels)
@@ -41,7 +49,7 @@ def model_card(artifact: Artifact, report: TrainingReport, file_name: str, examp
         digest=_code(artifact.digest),
         language=_code(data["language"]) if "language" in data else "the language of its data",
         threshold=f"{artifact.threshold:.3f}",
-        out_of_scope=_out_of_scope(evaluation, split),
+        out_of_scope=_out_of_scope(report.artifact.evaluation[outside], outside),
         calibration=percent(evaluation.expected_calibration_error),
         serve=shlex.quote(file_name),
         request=shlex.quote(json.dumps({"text": example}, ensure_ascii=False)),
@@ -154,7 +162,8 @@ print(prediction.intent, prediction.confidence, prediction.in_scope)
 
 ## Measured
 
-Each figure names the split that it was measured on. The times are of the machine that trained.
+Each figure names the split that it was measured on. Texts are caught or rejected at the artifact's
+threshold, by the trainer, too. The times are of the machine that trained.
 
 {results}
 

@@ -46,7 +46,7 @@ class Objective:
         members, _, intents = logits.shape
         return functional.cross_entropy(logits.reshape(-1, intents), labels.repeat(members))
 
-    def teach(self, logits: Tensor) -> Tensor:
+    def soft_labels(self, logits: Tensor) -> Tensor:
         """Return the trainer's softened prediction h_θ, the mean over an ensemble's members.
 
         Shape (members, B, C) in, (B, C) out. No gradient flows through it: the projection network
@@ -54,12 +54,12 @@ class Objective:
         """
         return functional.softmax(logits.detach() / self.temperature, dim=2).mean(dim=0)
 
-    def distillation_loss(self, logits: Tensor, taught: Tensor) -> Tensor:
+    def distillation_loss(self, logits: Tensor, soft_labels: Tensor) -> Tensor:
         """Return D(h_p, h_θ) at temperature T: shape (B, C) twice in, a scalar out.
 
         The scaling by T² is Hinton's (et al. 2015, arXiv:1503.02531, section 2).
         """
-        soft = functional.cross_entropy(logits / self.temperature, taught)
+        soft = functional.cross_entropy(logits / self.temperature, soft_labels)
         return soft * self.temperature**2 if self.scale_by_temperature else soft
 
     def projection_loss(self, logits: Tensor, labels: Tensor) -> Tensor:

@@ -1,13 +1,12 @@
 """The report of a training run: one HTML page that loads nothing, and its figures as JSON.
 
-The metrics file is a ``TrainingReport`` field by field, with ``"schema"`` before all: a number that
+The metrics file is a `TrainingReport` field by field, with ``"schema"`` before all: a number that
 grows when a field is renamed or removed, not when one is added. Rates are fractions between 0 and
 1, times are in microseconds or, of epochs, in seconds; a figure that isn't finite is null.
 """
 
 import dataclasses
 import json
-import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from html import escape
@@ -21,25 +20,12 @@ from matplotlib.ticker import MaxNLocator
 
 from model_training.data import DataReport
 from model_training.evaluation import Evaluation, Microseconds
+from model_training.history import EpochRecord
+from neuralbits.files import replacing
 
 SCHEMA = 1
 LISTED_INTENTS, LISTED_VALUES = 30, 20
 """How many intents stand open on the page, and how many values of one list."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class EpochRecord:
-    """What one epoch gave: its time, its mean losses, and accuracies on the validation split."""
-
-    epoch: int
-    seconds: float
-    loss: float
-    """The weighted sum of the three terms."""
-    trainer_loss: float
-    distillation_loss: float
-    projection_loss: float
-    trainer_accuracy: float | None
-    projection_accuracy: float
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -55,7 +41,7 @@ class Measured:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class TrainingReport:
-    """All that a report tells of a run. Settings and provenance hold JSON's types."""
+    """All that a report tells of a run."""
 
     name: str
     artifact: Measured
@@ -64,6 +50,7 @@ class TrainingReport:
     history: Sequence[EpochRecord]
     data: DataReport
     settings: Mapping[str, Any]
+    """Of JSON's types, as is the provenance."""
     provenance: Mapping[str, Any]
 
 
@@ -73,9 +60,8 @@ def write_report(report: TrainingReport, html_path: Path, metrics_path: Path) ->
         (html_path, html(report)),
         (metrics_path, json.dumps(metrics(report), indent=2) + "\n"),
     ):
-        partial = path.with_name(f"{path.name}.partial")
-        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
-        partial.replace(path)
+        with replacing(path) as file:
+            file.write(text.encode(errors="backslashreplace"))
 
 
 def metrics(report: TrainingReport) -> dict[str, Any]:
@@ -87,14 +73,30 @@ def metrics(report: TrainingReport) -> dict[str, Any]:
 
 
 def comparison(report: TrainingReport) -> list[tuple[str, str, str, str]]:
-    """Return rows to print: what was measured, the artifact's, the trainer's, the difference."""
+    """Return rows to print: what was measured, the artifact's, the trainer's, the difference.
+
+    What is caught and what is rejected, of both networks, is so at the artifact's threshold.
+    """
     ours, theirs = report.artifact, report.trainer
     rows = []
-    for split in ours.evaluation:
-        for measure in ("accuracy", "macro_f1", "expected_calibration_error"):
-            a, b = (getattr(measured.evaluation[split], measure) for measured in (ours, theirs))
+    for split, evaluation in ours.evaluation.items():
+        other = theirs.evaluation[split]
+        rates = [
+            (_title(measure), getattr(evaluation, measure), getattr(other, measure))
+            for measure in ("accuracy", "macro_f1", "expected_calibration_error")
+        ]
+        if (ours_outside := evaluation.out_of_scope) and (theirs_outside := other.out_of_scope):
+            rates += [
+                ("Out-of-scope texts caught", ours_outside.caught, theirs_outside.caught),
+                (
+                    "In-scope texts falsely rejected",
+                    ours_outside.falsely_rejected,
+                    theirs_outside.falsely_rejected,
+                ),
+            ]
+        for title, a, b in rates:
             points = f"{100 * (a - b):+.2f} points".replace("-", "\N{MINUS SIGN}")
-            rows.append((f"{_title(measure)}, {split}", percent(a), percent(b), points))
+            rows.append((f"{title}, {split}", percent(a), percent(b), points))
     times = _times(ours.bytes, theirs.bytes, "smaller", "larger")
     rows.append(("Size", kibibytes(ours.bytes), kibibytes(theirs.bytes), times))
     for title, way in (("one a call", "single"), ("in batches", "batched")):
@@ -102,6 +104,13 @@ def comparison(report: TrainingReport) -> list[tuple[str, str, str, str]]:
         times = _times(a, b, "faster", "slower")
         rows.append((f"Time per text, {title}", f"{a:,.1f} µs", f"{b:,.1f} µs", times))
     return rows
+
+
+def out_of_scope_split(report: TrainingReport) -> str:
+    """Return the last split whose out-of-scope texts were measured, or else the last one."""
+    evaluations = report.artifact.evaluation
+    measured = [split for split in evaluations if evaluations[split].out_of_scope]
+    return (measured or list(evaluations))[-1]
 
 
 def percent(share: float) -> str:
@@ -127,12 +136,13 @@ def _title(field: str) -> str:
 def html(report: TrainingReport) -> str:
     """Return the page, always the same for the same report."""
     split, evaluation = list(report.artifact.evaluation.items())[-1]
+    outside = out_of_scope_split(report)
     head = ("", "Artifact", f"Trainer ({report.trainer.name})", "Artifact against trainer")
     sections = {
         "Trainer against artifact": _table(head, comparison(report)),
         "Training": _training(report.history),
         "Calibration": _calibration(evaluation, split),
-        "Out-of-scope texts": _out_of_scope(evaluation, split),
+        "Out-of-scope texts": _out_of_scope(report.artifact.evaluation[outside], outside),
         "Confusions": _confusions(evaluation, split),
         "Accuracy per intent": _intents(evaluation, split),
         "Data": _data(report.data),
@@ -161,13 +171,13 @@ def html(report: TrainingReport) -> str:
 def _training(history: Sequence[EpochRecord]) -> str:
     if not history:
         return "<p>No epoch was trained.</p>"
-    best = max(history, key=lambda record: record.projection_accuracy)
+    # Of equals the last, which is the one that training keeps.
+    best = max(history, key=lambda record: (record.projection_accuracy, record.epoch))
 
     def curves(figure: Figure, unit: str, scale: float, lines: Mapping[str, str]) -> None:
         axes = figure.subplots()
         for field, colour in lines.items():
-            values = (getattr(record, field) for record in history)
-            heights = [math.nan if value is None else scale * value for value in values]
+            heights = [scale * getattr(record, field) for record in history]
             label = field.replace("_", " ").replace("projection", "projection network")
             axes.plot([record.epoch for record in history], heights, f"{colour}.-", label=label)
         axes.set(xlabel="epoch", ylabel=unit)
@@ -229,7 +239,8 @@ def _out_of_scope(evaluation: Evaluation, split: str) -> str:
         f"<strong>{percent(outside.caught)}</strong> of {outside.texts:,} out-of-scope texts "
         f"(caught) and {percent(outside.falsely_rejected)} of the {escape(split)} split's "
         f"{evaluation.examples:,} examples (falsely rejected). Where 95 % of those are accepted, "
-        f"{percent(outside.fpr_at_95_tpr)} of the out-of-scope texts are, too.</p>"
+        f"{percent(outside.fpr_at_95_tpr)} of the out-of-scope texts are, too. The trainer's "
+        "figures, in the first table, are at the artifact's threshold as well.</p>"
         f"{_chart(f'ROC curve of the confidence; area below it: {outside.auroc:.4f}', roc)}"
     )
 
@@ -300,7 +311,7 @@ def _records(records: Sequence[Any], kind: str = "figures") -> str:
 
 def _cell(field: str, value: Any) -> str:
     if not isinstance(value, float):
-        return "" if value is None else _text(value)
+        return _text(value)
     is_share = field.endswith(("accuracy", "confidence", "precision", "recall", "f1"))
     return percent(value) if is_share else f"{value:.3f}"
 

@@ -31,14 +31,14 @@ class Settings:
     epochs: int = 30
     views: int = 2
     """How often an epoch shows the projection network each text, n-grams dropped anew."""
-    drop: float = 0.4
+    ngram_dropout: float = 0.4
     """From each text a share of its n-grams is dropped, drawn between 0 and this every time."""
     slips: float = 0.2
     """The share of the views in which the text has one slip of the finger."""
     batch_size: int = 64
-    trainer_rate: float = 4e-3
+    trainer_learning_rate: float = 4e-3
     """The peak learning rate of the trainer, reached after a tenth of the run; then a cosine."""
-    projection_rate: float = 2e-3
+    projection_learning_rate: float = 2e-3
     """The peak learning rate of the projection network, on the same schedule."""
     max_false_rejects: float = 0.04
     """The share of in-scope texts that may be taken for out-of-scope ones."""
@@ -52,10 +52,10 @@ class Settings:
         for name, least in (("epochs", 1), ("views", 1), ("batch_size", 2)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {least}")
-        for name in ("drop", "slips", "max_false_rejects"):
+        for name in ("ngram_dropout", "slips", "max_false_rejects"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, not within 0 and 1")
-        for name in ("trainer_rate", "projection_rate"):
+        for name in ("trainer_learning_rate", "projection_learning_rate"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
         if not 0 <= self.seed < 2**32:

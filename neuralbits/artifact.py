@@ -11,7 +11,6 @@ import hashlib
 import json
 import math
 import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -24,7 +23,8 @@ import safetensors.numpy
 
 from neuralbits import packing
 from neuralbits.errors import NeuralbitsError
-from neuralbits.network import Layer, Network
+from neuralbits.files import replacing
+from neuralbits.network import ACTIVATION_LIMIT, Layer, Network
 from neuralbits.projection import Projection
 
 FORMAT_VERSION = 1
@@ -71,7 +71,17 @@ def encode(artifact: Artifact) -> tuple[bytes, str]:
         tensors[f"layers.{index}.bias"] = layer.bias
         if layer.multiplier is not None:
             tensors[f"layers.{index}.multiplier"] = layer.multiplier
-    settings = {
+    settings = _settings(artifact)
+    settings["digest"] = digest = _digest(tensors, settings)
+    # All metadata is one entry: safetensors doesn't promise an order, and equals are to be equal.
+    content = safetensors.numpy.save(tensors, metadata={_KEY: _dump(settings)})
+    decode(content)
+    return content, digest
+
+
+def _settings(artifact: Artifact) -> dict[str, Any]:
+    """Describe an artifact but for its tensors and its digest, as JSON can hold it."""
+    return {
         "format_version": FORMAT_VERSION,
         "projection": asdict(artifact.projection),
         "network": {
@@ -85,18 +95,13 @@ def encode(artifact: Artifact) -> tuple[bytes, str]:
                 }
                 for layer in artifact.network.layers
             ],
-            "scale": artifact.network.scale,
+            "scale": float(artifact.network.scale),
         },
         "labels": artifact.labels,
-        "temperature": artifact.temperature,
-        "threshold": artifact.threshold,
+        "temperature": float(artifact.temperature),
+        "threshold": float(artifact.threshold),
         "provenance": artifact.provenance,
     }
-    settings["digest"] = digest = _digest(tensors, settings)
-    # All metadata is one entry: safetensors doesn't promise an order, and equals are to be equal.
-    content = safetensors.numpy.save(tensors, metadata={_KEY: _dump(settings)})
-    decode(content)
-    return content, digest
 
 
 def decode(content: bytes) -> Artifact:
@@ -120,10 +125,10 @@ def decode(content: bytes) -> Artifact:
             "it is a safetensors file, but neuralbits didn't write it; "
             "make one with `neuralbits train`"
         ) from None
-    if version != FORMAT_VERSION:
+    if type(version) is not int or version != FORMAT_VERSION:
         raise ArtifactError(
             f"its format has version {version!r}, this neuralbits reads version {FORMAT_VERSION}; "
-            "install a newer neuralbits, or export the artifact anew"
+            "install the neuralbits that reads it, or train the artifact anew"
         )
     claimed = settings.pop("digest", None)
     digest = _digest(tensors, settings)
@@ -132,7 +137,12 @@ def decode(content: bytes) -> Artifact:
             "its digest doesn't match its content, so it was altered or damaged; copy it anew"
         )
     with _described_as_malformed():
-        return _build(settings, tensors, digest, len(content))
+        artifact = _build(settings, tensors, digest, len(content))
+        # There is one way to write an artifact: this finds numbers of another type, fields that
+        # nobody asked for, and whatever else was taken for something that it isn't.
+        if _dump(_settings(artifact)) != _dump(settings):
+            raise ValueError("settings that neuralbits would write otherwise")
+    return artifact
 
 
 def _build(settings: dict[str, Any], tensors: Tensors, digest: str, size: int) -> Artifact:
@@ -164,13 +174,20 @@ def _build(settings: dict[str, Any], tensors: Tensors, digest: str, size: int) -
     if len(set(artifact.labels)) < len(artifact.labels):
         raise ValueError("labels that occur twice")
 
+    if not math.isfinite(artifact.network.scale / artifact.temperature * 2.0**32):
+        raise ValueError("a scale and a temperature that overflow")
+
     layers = artifact.network.layers
     reads = artifact.projection.bits
     for index, layer in enumerate(layers):
+        if layer.largest_sum(ACTIVATION_LIMIT if index else 1) >= 2**31:
+            raise ValueError(f"layer {index} with sums beyond 32 bits")
         if layer.inputs != reads:
             raise ValueError(f"layer {index} with {layer.inputs} inputs, where {reads} come in")
         if (layer.multiplier is None) != (layer is layers[-1]):
             raise ValueError(f"layer {index} of {len(layers)} with a misplaced or no multiplier")
+        if layer is layers[-1] and (layer.shift, layer.activation) != (0, "linear"):
+            raise ValueError("a last layer with a shift or an activation")
         reads = layer.units
     if not layers or reads != len(artifact.labels):
         raise ValueError(f"{len(artifact.labels)} labels for {reads} scores")
@@ -239,18 +256,8 @@ def write(artifact: Artifact, path: str | os.PathLike[str]) -> Artifact:
         OSError: the file can't be written.
     """
     content, digest = encode(artifact)
-    target = Path(path)
-    handle, temporary = tempfile.mkstemp(prefix=target.name, suffix=".partial", dir=target.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-            os.fchmod(file.fileno(), 0o644)
-        Path(temporary).replace(target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with replacing(Path(path)) as file:
+        file.write(content)
     return replace(artifact, digest=digest, size=len(content))
 
 

@@ -1,17 +1,17 @@
 """The `neuralbits` command."""
 
-import importlib
+import importlib.util
 import json
 import shlex
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from types import ModuleType
 from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
 from rich.table import Table
+from threadpoolctl import threadpool_limits
 
 import neuralbits
 from neuralbits.errors import NeuralbitsError
@@ -28,9 +28,15 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 TextColumnOption = Annotated[str, typer.Option(help="The column that holds the texts.")]
 LabelColumnOption = Annotated[str, typer.Option(help="The column that holds the intents.")]
 
+WIDTHS = ("projection.functions=", "projection.bits_per_function=", "network.widths=")
+"""What --max-size chooses, unless one of them is set."""
+
 
 def main() -> None:
     """Run the command; what a user can mend is said in one sentence, without a traceback."""
+    # The matrix products here are too small to gain from more threads of the processor, and lose
+    # much by them when it has other work.
+    threadpool_limits(1)
     try:
         cli()
     except NeuralbitsError as error:
@@ -41,18 +47,16 @@ def main() -> None:
         sys.exit(130)
 
 
-def _require(module: str, extra: str) -> ModuleType:
-    """Import what only an extra installs.
+def _require(package: str, extra: str) -> None:
+    """Check that an extra is installed, by one of its packages.
 
     Raises:
-        NeuralbitsError: the extra isn't installed.
+        NeuralbitsError: it isn't.
     """
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
+    if importlib.util.find_spec(package) is None:
         raise NeuralbitsError(
-            f"this needs {error.name}; install it by: pip install 'neuralbits[{extra}]'"
-        ) from None
+            f"this needs {package}; install it by: pip install 'neuralbits[{extra}]'"
+        )
 
 
 def _show_version(wanted: bool) -> None:
@@ -64,7 +68,8 @@ def _show_version(wanted: bool) -> None:
 @cli.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print it.")
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
     """Intent detection small enough for any device."""
@@ -85,10 +90,14 @@ def train(
         Path | None, typer.Option(help="Texts of no intent, to measure their rejection on.")
     ] = None,
     dataset: Annotated[
-        str,
-        typer.Option(help="Without --train: home-assistant, clinc150, banking77 or snips."),
-    ] = "home-assistant",
-    language: Annotated[str, typer.Option(help="Of the home-assistant data set.")] = "en",
+        str | None,
+        typer.Option(
+            help="Without --train: home-assistant (the default), clinc150, banking77 or snips."
+        ),
+    ] = None,
+    language: Annotated[
+        str | None, typer.Option(help="Of the home-assistant data set; en by default.")
+    ] = None,
     text_column: TextColumnOption = "text",
     label_column: LabelColumnOption = "intent",
     max_size: Annotated[str, typer.Option(help="The most bytes the artifact may have.")] = "64KiB",
@@ -108,16 +117,28 @@ def train(
     ] = "auto",
 ) -> None:
     """Train a projection network in the company of a trainer; write the artifact."""
-    job = _require("model_training.job", "train")
-    from model_training import budget, data, settings
+    _require("torch", "train")
+    from model_training import budget, data, job
+    from model_training.report import comparison
+    from model_training.settings import Settings, SettingsError
+    from model_training.trainers import TrainerSettings
 
-    chosen = settings.Settings().override(
-        [f"seed={seed}", f"trainer.names={trainer}", *(set_ or [])]
-    )
+    try:
+        chosen = Settings(seed=seed, trainer=TrainerSettings(names=trainer))
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
+    chosen = chosen.override(set_ or [])
     size = budget.parse_size(max_size)
     if train is None:
-        loaded = data.from_name(dataset, language, seed)
+        idle = {"--validation": validation, "--test": test, "--out-of-scope": out_of_scope}
+        if given := [option for option, value in idle.items() if value is not None]:
+            raise NeuralbitsError(f"{given[0]} goes with --train; a data set has its own splits")
+        if language is not None and dataset not in (None, "home-assistant"):
+            raise NeuralbitsError(f"--language goes with home-assistant, not with {dataset}")
+        loaded = data.from_name(dataset or "home-assistant", language or "en", seed)
     else:
+        if dataset or language:
+            raise NeuralbitsError("--train and a data set exclude each other; leave one out")
         loaded = data.from_files(
             train,
             validation,
@@ -128,31 +149,29 @@ def train(
             seed=seed,
         )
     print(loaded.report)
-    # Where the artifact lies and whether the run was interrupted make no difference to it.
-    words = [output.name if Path(word) == output else word for word in sys.argv[1:]]
-    command = shlex.join(["neuralbits", *(word for word in words if word != "--resume")])
+    # Where files lie and whether the run was interrupted make no difference to the artifact.
+    files = {
+        str(file): file.name for file in (output, train, validation, test, out_of_scope) if file
+    }
+    words = [files.get(word, word) for word in sys.argv[1:] if word != "--resume"]
     report = job.train(
         chosen,
         loaded,
         output,
         max_size=size,
-        command=command,
+        choose_widths=not any(each.startswith(WIDTHS) for each in set_ or []),
+        command=shlex.join(["neuralbits", *words]),
         resume=resume,
         device=device,
         console=Console(stderr=True),
     )
-    _print_comparison(report, output)
-    if len(report.history) < chosen.epochs:
-        raise typer.Exit(130)  # stopped by Ctrl-C: what was to follow shouldn't
-
-
-def _print_comparison(report: object, output: Path) -> None:
-    comparison = importlib.import_module("model_training.report").comparison(report)
     table = Table("", "artifact", "trainer", "artifact against trainer")
-    for row in comparison:
+    for row in comparison(report):
         table.add_row(*row)
     Console().print(table)
     print(f"wrote {output}, and beside it the model card, the report and its figures")
+    if len(report.history) < chosen.epochs:
+        raise typer.Exit(130)  # stopped by Ctrl-C: what was to follow shouldn't
 
 
 @cli.command()
@@ -164,8 +183,8 @@ def evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """Measure an artifact on a file; rows labelled oos are out-of-scope texts."""
-    evaluation = _require("model_training.evaluation", "train")
-    from model_training import data
+    _require("sklearn", "train")
+    from model_training import data, evaluation
 
     classifier = neuralbits.load(artifact)
     loaded = data.load_file(file, text_column, label_column)
@@ -174,11 +193,11 @@ def evaluate(
         classifier, examples.texts, examples.intents, out_of_scope.texts
     )
     speed = evaluation.microseconds_per_text(classifier, examples.texts)
+    for finding in loaded.findings:
+        print(finding, file=sys.stderr)
     if as_json:
         print(json.dumps(measured.to_json() | {"microseconds_per_text": asdict(speed)}, indent=2))
         return
-    for finding in loaded.findings:
-        print(finding, file=sys.stderr)
     facts = {
         "examples": f"{measured.examples:,}",
         "accuracy": f"{measured.accuracy:.2%}",
@@ -261,34 +280,51 @@ def serve(
     port: Annotated[int | None, typer.Option(help="By default, 8000; 0 takes a free one.")] = None,
 ) -> None:
     """Serve an artifact over HTTP."""
-    _require("app.server", "serve").serve(artifact, host, port)
+    _require("uvicorn", "serve")
+    from app import server
+
+    server.serve(artifact, host, port)
 
 
 @cli.command()
 def inspect(artifact: ArtifactArgument, as_json: JsonOption = False) -> None:
     """Show what an artifact holds, and where it comes from."""
     held = neuralbits.load(artifact).artifact
-    facts = {
-        "file": str(artifact),
-        "size": f"{held.size:,} bytes",
-        "digest": held.digest,
-        "intents": f"{len(held.labels)}: {', '.join(held.labels)}",
-        "projection": f"{held.projection.functions} functions of "
-        f"{held.projection.bits_per_function} bits, {held.projection.bits} in all; "
-        f"an n-gram takes part in one of {held.projection.stride}; "
-        f"families: {', '.join(held.projection.families)}",
-        **{
-            f"layer {index}": f"{layer.inputs} → {layer.units}, {layer.precision}"
-            for index, layer in enumerate(held.network.layers)
-        },
-        "temperature": f"{held.temperature:.4f}",
-        "threshold": f"{held.threshold:.4f}",
-        "provenance": json.dumps(held.provenance, indent=2, ensure_ascii=False),
-    }
+    layers = [
+        {"inputs": layer.inputs, "units": layer.units, "precision": layer.precision}
+        for layer in held.network.layers
+    ]
     if as_json:
-        print(json.dumps(facts | {"provenance": held.provenance}, ensure_ascii=False, indent=2))
-    else:
-        _print_facts(facts)
+        facts = {
+            "size": held.size,
+            "digest": held.digest,
+            "labels": held.labels,
+            "projection": asdict(held.projection),
+            "layers": layers,
+            "temperature": held.temperature,
+            "threshold": held.threshold,
+            "provenance": held.provenance,
+        }
+        print(json.dumps(facts, ensure_ascii=False, indent=2))
+        return
+    projection = held.projection
+    _print_facts(
+        {
+            "size": f"{held.size:,} bytes",
+            "digest": held.digest,
+            "intents": f"{len(held.labels)}: {json.dumps(held.labels, ensure_ascii=False)[1:-1]}",
+            "projection": f"{projection.functions} functions of {projection.bits_per_function} "
+            f"bits; an n-gram takes part in one of {projection.stride}",
+            "n-grams": ", ".join(projection.families),
+            **{
+                f"layer {index}": "{inputs} → {units}, {precision}".format(**layer)
+                for index, layer in enumerate(layers)
+            },
+            "temperature": f"{held.temperature:.4f}",
+            "threshold": f"{held.threshold:.4f}",
+            "provenance": json.dumps(held.provenance, indent=2, ensure_ascii=False),
+        }
+    )
 
 
 def _print_facts(facts: dict[str, str]) -> None:

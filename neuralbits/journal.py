@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from neuralbits.encoders import streams_to_parquet
 from neuralbits.errors import NeuralbitsError
+from neuralbits.table_writers import streams_to_parquet
 from neuralbits.tables import Position, format_of
 
 
@@ -26,15 +26,24 @@ class Checkpoint(NamedTuple):
     """How much of the input is done, and how much of the output that has made."""
 
     position: Position | None = None
+    """The place in the input; None before the first record."""
     rows: int = 0
+    """Rows written to the output."""
     rejected: int = 0
+    """Records written to the rejects."""
     output_bytes: int = 0
     reject_bytes: int = 0
     complete: bool = False
+    """Whether the input is done."""
 
 
 class Output:
-    """A table in the making, with its rejects beside it; `done` says how far it has got."""
+    """A table in the making, with its rejects beside it; `done` says how far it has got.
+
+    Raises:
+        ScoringError: its folder is missing, or it is a folder itself.
+        TableError: its name ends in no known format.
+    """
 
     def __init__(self, path: Path) -> None:
         if path.is_dir() or not path.parent.is_dir():

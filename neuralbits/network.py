@@ -24,10 +24,10 @@ ACTIVATION_LIMIT = 127
 class Layer:
     """A layer of H units that read I inputs.
 
-    Between layers an accumulated sum z becomes the activation
-    ``clamp(⌊(z + bias) · multiplier / 2^shift + 1/2⌋, low, 127)``, low being -127, or 0 after
-    ReLU: batch normalisation and the scale of the weights, folded into two whole numbers a unit.
-    The output layer has no multiplier; its ``z + bias`` are the scores.
+    Between layers a sum z, the bias included, becomes the activation
+    ``clamp(⌊z · multiplier / 2^shift + 1/2⌋, low, 127)``, low being -127, or 0 after ReLU: batch
+    normalisation and the scale of the weights, folded into whole numbers. The output layer has no
+    multiplier; its sums are the scores.
     """
 
     weights: npt.NDArray[np.float64]
@@ -52,12 +52,17 @@ class Layer:
         """I, the number of inputs."""
         return int(self.weights.shape[1])
 
+    def largest_sum(self, largest_input: int) -> float:
+        """Return a bound on the magnitude of the sums z, from one on the inputs'."""
+        sums = largest_input * np.abs(self.weights).sum(axis=1) + np.abs(self.bias.astype(float))
+        return float(sums.max())
+
     def accumulate(self, inputs: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Return ``z + bias``: shape (B, I) in, (B, H) out."""
+        """Return the sums z: shape (B, I) in, (B, H) out."""
         return inputs @ self.weights.T + self.bias
 
     def activate(self, sums: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Return the activations of ``z + bias``: shape (B, H) in and out."""
+        """Return the activations of the sums z: shape (B, H) in and out."""
         assert self.multiplier is not None, "the output layer's sums are scores"
         low = 0 if self.activation == "relu" else -ACTIVATION_LIMIT
         scaled = np.floor(sums * self.multiplier / 2.0**self.shift + 0.5)
@@ -83,6 +88,10 @@ class Network:
             values = layer.activate(layer.accumulate(values))
         return output.accumulate(values)
 
+    def logits(self, bits: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+        """Return the scores in the unit of the softmax, shape (B, C)."""
+        return self.scores(bits) * self.scale
+
     def probabilities(
         self, bits: npt.NDArray[np.uint8], temperature: float
     ) -> npt.NDArray[np.float64]:
@@ -91,7 +100,7 @@ class Network:
         The logits are divided by the temperature that calibrates them (Guo et al. 2017,
         arXiv:1706.04599, eq. 9).
         """
-        logits = self.scores(bits) * (self.scale / temperature)
+        logits = self.logits(bits) / temperature
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
         probabilities: npt.NDArray[np.float64] = odds / odds.sum(axis=1, keepdims=True)
         return probabilities

@@ -59,6 +59,9 @@ class Projection:
         Raises:
             ValueError: a setting is out of its range; the sentence says which.
         """
+        for name in ("functions", "bits_per_function", "stride"):
+            if type(getattr(self, name)) is not int:
+                raise ValueError(f"{name} is {getattr(self, name)!r}, not a whole number")
         if not 1 <= self.bits_per_function <= 64:
             raise ValueError(f"bits_per_function is {self.bits_per_function}, not within 1 to 64")
         if self.stride not in (1, 2, 4, 8, 16, 32, 64):

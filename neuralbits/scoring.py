@@ -23,9 +23,11 @@ from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+import threadpoolctl
+
 import neuralbits
-from neuralbits.encoders import CsvEncoder, Encoder, JsonLinesEncoder, ParquetEncoder
 from neuralbits.journal import Output, ScoringError
+from neuralbits.table_writers import CsvWriter, JsonLinesWriter, ParquetWriter, TableWriter
 from neuralbits.tables import (
     Batch,
     Chunk,
@@ -35,8 +37,9 @@ from neuralbits.tables import (
     Table,
     Unreadable,
     format_of,
+    import_pyarrow,
+    missing_column,
     open_table,
-    pyarrow,
 )
 
 __all__ = ["COLUMNS", "Progress", "ScoringError", "Summary", "progress_bar", "score"]
@@ -65,7 +68,9 @@ class Summary:
     """What a finished job has done."""
 
     rows: int
+    """Rows scored, by this run and by those it resumes."""
     rejected: int
+    """Records that could not be read or scored."""
     seconds: float
     """How long this run took."""
     resumed_from: int
@@ -88,8 +93,8 @@ def score(
 ) -> Summary:
     """Score every row of a table, in constant memory, resuming a job that was interrupted.
 
-    Rows keep their order and their other columns, and get the columns `intent`, `confidence` and
-    `in_scope`, each name preceded by `prefix`. What can't be read or scored goes to
+    Rows keep their order and their other columns, and get the columns ``intent``, ``confidence``
+    and ``in_scope``, each name preceded by ``prefix``. What can't be read or scored goes to
     ``DESTINATION.rejects.jsonl``. Nothing is at the destination until all of it is.
 
     Args:
@@ -128,8 +133,8 @@ def score(
                 "settings": [input_format, text_column, prefix],
                 "version of neuralbits": neuralbits.__version__,
             }
-            encoder = _encoder(output.format, table, added)
-            setup = _Setup(os.fspath(artifact_path), digest, encoder, text_column, added)
+            writer = _writer(output.format, table, added)
+            setup = _Setup(os.fspath(artifact_path), digest, writer, text_column, added)
             with output.opened(job, restart=restart):
                 resumed = output.done
                 if not resumed.complete:
@@ -197,7 +202,7 @@ def _work(
 ) -> None:
     """Score what remains of the table, chunk by chunk, in order."""
     if output.done.position is None:
-        output.append(None, setup.encoder.header)
+        output.append(None, setup.writer.header)
     elif not table.skip_to(output.done.position):
         raise ScoringError(
             "the input doesn't begin with what was read before: give the same input again, "
@@ -231,8 +236,6 @@ def _in_order(
 
 @contextmanager
 def _pool(workers: int, setup: "_Setup") -> Iterator[ProcessPoolExecutor]:
-    # The processes share the cores already; threads of theirs would only get in each other's way.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     pool = ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (setup,))
     # Ctrl-C reaches the whole process group, but only this process is to act on it: the workers
     # inherit the signal blocked.
@@ -262,8 +265,7 @@ def _identity(source: Path | BinaryIO) -> Any:
 def _check_columns(table: Table, text_column: str, added: tuple[str, ...]) -> None:
     if text_column not in table.columns:
         raise ScoringError(
-            f"the input has no column {text_column!r} but {', '.join(map(repr, table.columns))}: "
-            "name the one to classify by --text-column"
+            f"the input {missing_column(table.columns, text_column, '--text-column')}"
         )
     for name in added:
         if name in table.columns:
@@ -273,17 +275,17 @@ def _check_columns(table: Table, text_column: str, added: tuple[str, ...]) -> No
             )
 
 
-def _encoder(format: Format, table: Table, added: tuple[str, ...]) -> Encoder:
+def _writer(format: Format, table: Table, added: tuple[str, ...]) -> TableWriter:
     if format == "jsonl":
-        return JsonLinesEncoder()
+        return JsonLinesWriter()
     if format == "parquet":
-        arrow = pyarrow()
+        arrow = import_pyarrow()
         types = (arrow.string(), arrow.float64(), arrow.bool_())
         schema = table.arrow_schema()
         for name, type_ in zip(added, types, strict=True):
             schema = schema.append(arrow.field(name, type_))
-        return ParquetEncoder(schema)
-    return CsvEncoder([*table.columns, *added], "," if format == "csv" else "\t")
+        return ParquetWriter(schema)
+    return CsvWriter([*table.columns, *added], "," if format == "csv" else "\t")
 
 
 def _cores() -> int:
@@ -299,7 +301,7 @@ def _cores() -> int:
 class _Setup(NamedTuple):
     artifact_path: str
     digest: str
-    encoder: Encoder
+    writer: TableWriter
     text_column: str
     added: tuple[str, ...]
 
@@ -319,6 +321,9 @@ _setup: _Setup
 def _start_worker(setup: _Setup) -> None:
     global _setup  # sent once, and not with every chunk
     _setup = setup
+    # One BLAS thread a worker: the workers are as many as the cores, and the matrices too small
+    # to gain from more.
+    threadpoolctl.threadpool_limits(1)
     # Without this, a worker would wait for work for ever once its parent has been killed.
     threading.Thread(target=_exit_with_parent, daemon=True).start()
 
@@ -379,22 +384,22 @@ def _encode(
     chunk: Chunk, rows: list[Row], scores: list[dict[str, Any]]
 ) -> tuple[bytes, list[Unreadable]]:
     """Return the rows' bytes, and those of them that the output's format can't hold."""
-    encoder = _setup.encoder
-    if isinstance(chunk, Batch) and isinstance(encoder, ParquetEncoder):
-        kept = pyarrow().array([row.line - chunk.line for row in rows], "int64")
-        return encoder.extend(chunk.arrow.take(kept), scores), []
+    writer = _setup.writer
+    if isinstance(chunk, Batch) and isinstance(writer, ParquetWriter):
+        kept = import_pyarrow().array([row.line - chunk.line for row in rows], "int64")
+        return writer.extend(chunk.arrow.take(kept), scores), []
     scored = [row.values | added for row, added in zip(rows, scores, strict=True)]
     try:
-        return encoder.encode(scored), []
+        return writer.encode(scored), []
     except ValueError:  # of some row: leave out whichever can't be encoded alone
         good, unwritable = [], []
         for row, values in zip(rows, scored, strict=True):
             try:
-                encoder.encode([values])
+                writer.encode([values])
                 good.append(values)
             except ValueError as error:
                 unwritable.append(_rejected(row, str(error)))
-        return encoder.encode(good), unwritable
+        return writer.encode(good), unwritable
 
 
 def _rejected(row: Row, reason: str) -> Unreadable:

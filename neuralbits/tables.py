@@ -2,7 +2,7 @@
 
 A record is either a `Row` or, where the file is broken, an `Unreadable` with the reason, and
 reading goes on after it: no line is skipped silently, not even a blank one. CSV and TSV are UTF-8
-with a header, quoted as Python's csv module quotes them; JSONL is one JSON object a line.
+with a header, quoted as Python's ``csv`` quotes them; JSONL is one JSON object a line.
 """
 
 import csv
@@ -33,19 +33,23 @@ class TableError(NeuralbitsError):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One record: the 1-based line on which it starts (in Parquet: the row), and its values."""
+    """One record."""
 
     line: int
+    """The 1-based line on which it starts; in Parquet, the row."""
     values: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A record that isn't a row: the line on which it starts, why, and what stands there."""
+    """A record that isn't a row."""
 
     line: int
+    """The 1-based line on which it starts."""
     reason: str
+    """Why it can't be read."""
     raw: str
+    """What stands there; its first 1000 bytes, if it is over-long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,9 @@ class Batch:
     """Consecutive rows of a Parquet file as Arrow holds them, which loses no type."""
 
     line: int
+    """The 1-based number of the first row."""
     arrow: Any
+    """A `pyarrow.RecordBatch`."""
 
     def rows(self) -> list[Row]:
         """Return the rows as Python values."""
@@ -71,32 +77,40 @@ Chunk = list[Row | Unreadable] | Batch
 class Position(NamedTuple):
     """A place between two records: how much of the table lies before it."""
 
-    line: int  # lines (in Parquet: rows)
-    offset: int  # bytes (in Parquet: rows)
-    digest: str  # of what must be the same to come back here: a pipe's bytes, a Parquet's footer
+    line: int
+    """In lines; in Parquet, rows."""
+    offset: int
+    """In bytes; in Parquet, rows."""
+    digest: str
+    """Of what must be the same to come back here: a pipe's bytes, a Parquet file's footer."""
 
 
 class Table(Protocol):
     """A table opened for reading, from its first record or from a position met earlier."""
 
     columns: tuple[str, ...]
-    size: int | None  # in the unit of Position.offset; None when it can't be known
+    size: int | None
+    """In the unit of `Position.offset`; None when it can't be known."""
 
     def __iter__(self) -> Iterator[Row | Unreadable]:
         """Yield every record in the order of the file."""
 
     def chunks(self, rows: int) -> Iterator[tuple[Chunk, Position]]:
-        """Yield runs of at most `rows` records, each with the position after it."""
+        """Yield runs of at most ``rows`` records, each with the position after it."""
 
     def skip_to(self, position: Position) -> bool:
         """Go to a position of an earlier reading; False if the table isn't the one of then."""
 
     def arrow_schema(self) -> Any:
-        """Return the types of the columns as a pyarrow.Schema."""
+        """Return the types of the columns as a ``pyarrow.Schema``."""
 
 
 def format_of(path: str | os.PathLike[str]) -> Format:
-    """Return the format that a file's ending names; TableError on another ending."""
+    """Return the format that a file's ending names.
+
+    Raises:
+        TableError: the ending is another.
+    """
     ending = Path(path).suffix.lower().removeprefix(".")
     for known in get_args(Format):
         if ending == known:
@@ -106,7 +120,11 @@ def format_of(path: str | os.PathLike[str]) -> Format:
 
 @contextmanager
 def open_table(source: Path | BinaryIO, format: Format) -> Iterator[Table]:
-    """Open a file or a binary stream as a table; TableError if it has no usable header."""
+    """Open a file or a binary stream as a table.
+
+    Raises:
+        TableError: it can't be read, or has no usable header.
+    """
     if format not in get_args(Format):
         raise TableError(f"{format!r} is none of the formats csv, tsv, jsonl and parquet")
     with ExitStack() as stack:
@@ -132,8 +150,25 @@ def open_table(source: Path | BinaryIO, format: Format) -> Iterator[Table]:
             yield _CsvTable(lines, name, "," if format == "csv" else "\t")
 
 
+def missing_column(columns: Sequence[str], column: str, option: str) -> str:
+    """Return the end of a sentence on a table that lacks a column, with how to mend it."""
+    if len(columns) == 1:
+        for mark, name in ((";", "semicolon"), ("\t", "tab"), ("|", "bar"), (",", "comma")):
+            if mark in columns[0]:
+                return (
+                    f"has no column {column!r}; the only column is {columns[0]!r}: is the "
+                    f"separator a {name}? save it with commas (.csv) or tabs (.tsv)"
+                )
+    others = ", ".join(map(repr, columns)) or "none"
+    return f"has no column {column!r}, only {others}: name the right one with {option}"
+
+
+_TOO_LONG = f"the record is longer than {LONGEST_RECORD} bytes: is a closing quote missing?"
+_BARE_RETURN = "lines end in a bare carriage return: save the file with newlines"
+
+
 class _TooLongError(Exception):
-    """The record at hand is longer than LONGEST_RECORD."""
+    """The record at hand is longer than `LONGEST_RECORD`; the message says why it may be."""
 
 
 class _Line(NamedTuple):
@@ -169,7 +204,8 @@ class _Lines:
         self._taken.append(line)
         self._taken_size += line.size
         if self._taken_size > LONGEST_RECORD:
-            raise _TooLongError
+            bare = line.size > LONGEST_RECORD and b"\r" in line.raw.rstrip(b"\r\n")
+            raise _TooLongError(_BARE_RETURN if bare else _TOO_LONG)
         try:
             text = line.raw.decode()
         except UnicodeDecodeError as error:
@@ -182,8 +218,13 @@ class _Lines:
             text = text.removeprefix("\ufeff")
         return text
 
+    @property
+    def taken(self) -> int:
+        """How many lines the record at hand has taken."""
+        return len(self._taken)
+
     def accept(self, count: int | None = None) -> int:
-        """End the record after `count` of the lines taken, and return its first line's number."""
+        """End the record after ``count`` of the lines taken, and return its first line's number."""
         first = self._line + 1
         record = self._taken[:count]
         self._ahead.extendleft(reversed(self._taken[len(record) :]))
@@ -227,9 +268,6 @@ class _Lines:
             part = self._file.readline(LONGEST_RECORD)
             size += len(part)
         return _Line(raw if size <= LONGEST_RECORD else raw[:1000], size)
-
-
-_TOO_LONG = f"the record is longer than {LONGEST_RECORD} bytes: is a closing quote missing?"
 
 
 class _LineTable:
@@ -278,7 +316,7 @@ class _CsvTable(_LineTable):
         self.columns = _distinct(header, name)
 
     def arrow_schema(self) -> Any:
-        arrow = pyarrow()
+        arrow = import_pyarrow()
         return arrow.schema([(name, arrow.string()) for name in self.columns])
 
     def _next(self) -> Row | Unreadable | None:
@@ -294,13 +332,19 @@ class _CsvTable(_LineTable):
     def _next_cells(self) -> list[str] | Unreadable | None:
         try:
             cells = next(self._reader, None)
-        except _TooLongError:
+        except _TooLongError as error:
             # A record broken by a stray quote is ended after its first line: the lines that the
             # quote has swallowed are most likely good records of their own.
-            return self._lines.unreadable(_TOO_LONG, count=1)
+            return self._lines.unreadable(str(error), count=1)
         except csv.Error as error:
-            reason = str(error).partition(" - ")[0]  # without its advice to programmers
-            return self._lines.unreadable(f"the quoting is broken: {reason}", count=1)
+            detail = str(error).partition(" - ")[0]  # without its advice to programmers
+            if self._lines.fault and self._lines.taken == 1:
+                reason = self._lines.fault  # what is no text can't be quoted right, either
+            elif detail.startswith("new-line character"):
+                reason = _BARE_RETURN
+            else:
+                reason = f"the quoting is broken: {detail}"
+            return self._lines.unreadable(reason, count=1)
         if self._lines.fault:
             return self._lines.unreadable(self._lines.fault)
         return self._lines.unreadable(BLANK) if cells == [] else cells
@@ -319,7 +363,7 @@ class _JsonLinesTable(_LineTable):
         self.columns = tuple(self._types)
 
     def arrow_schema(self) -> Any:
-        arrow = pyarrow()
+        arrow = import_pyarrow()
         kinds = {
             frozenset({bool}): arrow.bool_(),
             frozenset({int}): arrow.int64(),
@@ -327,7 +371,7 @@ class _JsonLinesTable(_LineTable):
             frozenset({int, float}): arrow.float64(),
         }
         return arrow.schema(
-            # Whatever else a column holds, it can hold as JSON text: see encoders.py.
+            # Whatever else a column holds, it can hold as JSON text: see table_writers.py.
             (name, kinds.get(frozenset(types - {type(None)}), arrow.string()))
             for name, types in self._types.items()
         )
@@ -338,10 +382,10 @@ class _JsonLinesTable(_LineTable):
             for seen, text in zip(range(1, _SAMPLE_LINES + 1), self._lines, strict=False):
                 try:
                     sample.append(self._parse(text))
-                except (ValueError, RecursionError) as error:
+                except ValueError as error:
                     reason = reason or f"line {seen}: {error}"
-        except _TooLongError:
-            reason = reason or f"line {seen + 1}: {_TOO_LONG}"
+        except _TooLongError as error:
+            reason = reason or f"line {seen + 1}: {error}"
         self._lines.accept(0)
         if not sample:
             raise TableError(f"{self._name} holds no JSON object{reason and f' ({reason})'}")
@@ -353,9 +397,9 @@ class _JsonLinesTable(_LineTable):
             if text is None:
                 return None
             values = self._parse(text)
-        except _TooLongError:
-            return self._lines.unreadable(_TOO_LONG)
-        except (ValueError, RecursionError) as error:
+        except _TooLongError as error:
+            return self._lines.unreadable(str(error))
+        except ValueError as error:
             return self._lines.unreadable(str(error))
         return Row(self._lines.accept(), values)
 
@@ -368,6 +412,8 @@ class _JsonLinesTable(_LineTable):
             if "\\u" in text:  # an escape can hold half of a surrogate pair, which no format can
                 json.dumps(values, ensure_ascii=False).encode()
         except json.JSONDecodeError as error:
+            if "\r" in text.rstrip():
+                raise ValueError(_BARE_RETURN) from None
             raise ValueError(f"the JSON is broken: {error.msg} at column {error.colno}") from None
         except UnicodeEncodeError:
             raise ValueError("the JSON holds half of a surrogate pair, which is no text") from None
@@ -380,7 +426,7 @@ class _JsonLinesTable(_LineTable):
 
 class _ParquetTable:
     def __init__(self, file: BinaryIO, name: str) -> None:
-        arrow = pyarrow()
+        arrow = import_pyarrow()
         self._name = name
         try:
             # A buffer makes Arrow read pages as they are needed instead of whole row groups.
@@ -412,7 +458,7 @@ class _ParquetTable:
 
     def _batches(self, rows: int) -> Iterator[tuple[Batch, Position]]:
         # One row group after another, so that batches end at the same rows wherever reading began.
-        first, arrow = 0, pyarrow()
+        first, arrow = 0, import_pyarrow()
         try:
             for group in range(self._file.num_row_groups):
                 if first + self._file.metadata.row_group(group).num_rows <= self._done:
@@ -426,8 +472,12 @@ class _ParquetTable:
             raise TableError(f"{self._name} is damaged after row {first}: {error}") from None
 
 
-def pyarrow() -> Any:
-    """Return the pyarrow module, which only Parquet needs."""
+def import_pyarrow() -> Any:
+    """Return the module `pyarrow`, which only Parquet needs.
+
+    Raises:
+        TableError: it isn't installed.
+    """
     try:
         import pyarrow
         import pyarrow.ipc
@@ -461,9 +511,9 @@ def _python_values(column: Any) -> list[Any]:
     try:
         return column.to_pylist()  # type: ignore[no-any-return]
     except UnicodeDecodeError:  # Arrow doesn't check that its strings are UTF-8
-        return [_decoded(value) for value in column.cast(pyarrow().binary()).to_pylist()]
+        return [_decoded(value) for value in column.cast(import_pyarrow().binary()).to_pylist()]
     except ValueError:  # nanoseconds, which Python's own types can't hold
-        return column.cast(pyarrow().string()).to_pylist()  # type: ignore[no-any-return]
+        return column.cast(import_pyarrow().string()).to_pylist()  # type: ignore[no-any-return]
 
 
 def _decoded(value: bytes | None) -> str | bytes | None:

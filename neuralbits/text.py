@@ -58,3 +58,8 @@ def normalise(text: str) -> str:
 def tokens(text: str) -> list[str]:
     """Split a text into its tokens: runs of letters, runs of digits, single symbols."""
     return _TOKEN.findall(normalise(text))
+
+
+def key(text: str) -> str:
+    """Return what two texts share that no classifier here can tell apart: the joined tokens."""
+    return " ".join(tokens(text))

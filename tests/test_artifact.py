@@ -94,7 +94,12 @@ def test_a_file_of_random_bytes_is_refused(content: bytes) -> None:
     st.sampled_from([(), ("projection",), ("network",), ("network", "layers", 0)]),
     st.data(),
     st.recursive(
-        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats()
+        | st.sampled_from([1e308, 5e-324, 2**31 - 1, 16.0, 64.0, 4.0])
+        | st.text(max_size=5),
         lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
         max_leaves=5,
     ),
@@ -113,13 +118,29 @@ def test_a_hostile_writer_gets_an_error_or_a_working_artifact(
         read = artifact.decode(forged(change))
     except ArtifactError:
         return
-    assert Classifier(read).classify("turn of teh lamp").intent in read.labels
+    prediction = Classifier(read).classify("turn of teh lamp")
+    assert prediction.intent in read.labels
+    assert 0 <= prediction.confidence <= 1
 
 
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda s, t: s.update(format_version=2), "install a newer neuralbits"),
+        (lambda s, t: s.update(format_version=2), "install the neuralbits that reads it"),
+        (lambda s, t: s.update(format_version=True), "install the neuralbits that reads it"),
+        (lambda s, t: s.update(temperature=5e-324), "a scale and a temperature that overflow"),
+        (lambda s, t: s.update(labels="abcdef"), "would write otherwise"),
+        (lambda s, t: s.update(labels=dict.fromkeys("abcdef", 1)), "would write otherwise"),
+        (lambda s, t: s.update(provenance=[["a", 1]]), "would write otherwise"),
+        (lambda s, t: s.update(comment="hello"), "would write otherwise"),
+        (lambda s, t: s["projection"].update(functions=16.0), "functions is 16.0"),
+        (lambda s, t: s["projection"].update(stride=True), "stride is True"),
+        (lambda s, t: s["network"]["layers"][0].update(units=6.0), "would write otherwise"),
+        (lambda s, t: s["network"]["layers"][1].update(shift=3), "a last layer with a shift"),
+        (
+            lambda s, t: t.update({"layers.0.bias": np.full(6, 2**31 - 1, np.int32)}),
+            "layer 0 with sums beyond 32 bits",
+        ),
         (lambda s, t: s.update(temperature=0), "the temperature 0"),
         (lambda s, t: s.update(temperature="hot"), "the temperature 'hot'"),
         (lambda s, t: s.update(threshold=1.5), "the threshold 1.5"),

@@ -76,10 +76,10 @@ def test_the_size_chosen_is_met_to_the_byte() -> None:
     assert fit(exact - 1) == wider(chosen, units=chosen.network.widths[0] - 1)
 
 
-def test_a_network_of_64_functions_and_128_units_is_the_largest() -> None:
+def test_a_network_of_64_functions_and_512_units_is_the_largest() -> None:
     chosen = fit(1 << 20, FEW)
     assert chosen.projection.functions == 64
-    assert chosen.network.widths == (128,)
+    assert chosen.network.widths == (512,)
 
 
 def test_longer_labels_and_provenance_leave_less_room_for_the_network() -> None:

@@ -48,8 +48,10 @@ def test_classify_prints_one_json_object_a_text(artifact_path: Path) -> None:
 def test_inspect_shows_what_the_artifact_holds(artifact_path: Path) -> None:
     shown = run("inspect", artifact_path)
     assert f"{artifact_path.stat().st_size:,} bytes" in shown
-    assert "6: turn_on, turn_off" in shown
-    assert json.loads(run("inspect", artifact_path, "--json"))["digest"].startswith("sha256:")
+    assert '6: "turn_on", "turn_off"' in shown
+    held = json.loads(run("inspect", artifact_path, "--json"))
+    assert held["labels"] == list(UTTERANCES)
+    assert held["size"] == artifact_path.stat().st_size
 
 
 def test_evaluate_measures_an_artifact_on_a_file(artifact_path: Path, tmp_path: Path) -> None:
@@ -86,6 +88,13 @@ def test_score_adds_predictions_to_a_table(artifact_path: Path, tmp_path: Path) 
         (["train", "--output", "x.safetensors", "--max-size", "big"], "write it like 64KiB"),
         (["train", "--output", "x.safetensors", "--set", "epoch=3"], "there is no 'epoch'"),
         (["train", "--output", "x.safetensors", "--trainer", "gru"], "there is no trainer 'gru'"),
+        (["train", "--output", "x.safetensors", "--seed", "-1"], "seed is -1"),
+        (["train", "--output", "x.safetensors", "--test", "t.csv"], "--test goes with --train"),
+        (["train", "--output", "x", "--dataset", "snips", "--language", "de"], "not with snips"),
+        (
+            ["train", "--output", "x", "--train", "t.csv", "--dataset", "snips"],
+            "exclude each other",
+        ),
         (["train", "--output", "nowhere/x.safetensors"], "nowhere"),
     ],
 )
@@ -96,6 +105,15 @@ def test_what_a_user_can_mend_is_one_sentence(
     assert error.startswith("neuralbits: ")
     assert sentence in error
     assert error.count("\n") == 1
+
+
+def test_evaluate_names_the_rows_that_it_leaves_out(artifact_path: Path, tmp_path: Path) -> None:
+    file = tmp_path / "test.csv"
+    file.write_text("text,intent\n" + "lights on,turn_on\n" * 20 + ",turn_on\n")
+    command = [*COMMAND, "evaluate", str(artifact_path), str(file), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["examples"] == 20
+    assert "line 22" in done.stderr
 
 
 def test_classifying_imports_nothing_that_trains_or_serves(artifact_path: Path) -> None:

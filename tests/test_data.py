@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from model_training import home_assistant
 from model_training.data import (
     DataFile,
     Examples,
@@ -66,11 +67,27 @@ class TestReadingAFile:
     def test_a_missing_column_is_named_with_those_there_are(self, tmp_path: Path) -> None:
         path = write_csv(tmp_path / "home.csv", HOME)
         with pytest.raises(
-            DataError, match=r"no column 'label', only text, intent.*--label-column"
+            DataError, match=r"no column 'label', only 'text', 'intent'.*--label-column"
         ):
             load_file(path, "text", "label")
         with pytest.raises(DataError, match=r"no column 'utterance'.*--text-column"):
             load_file(path, "utterance", "intent")
+
+    def test_a_missing_column_is_told_from_one_with_a_blank_in_its_name(
+        self, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "home.csv"
+        path.write_text("text, intent\nturn on,on\n")
+        with pytest.raises(DataError, match="no column 'intent', only 'text', ' intent': "):
+            load_file(path)
+
+    def test_another_separator_is_told_as_such(self, tmp_path: Path) -> None:
+        path = tmp_path / "home.csv"
+        path.write_text("text;intent\nturn on;on\n")
+        with pytest.raises(
+            DataError, match=r"only column is 'text;intent': is the separator a semicolon\? save it"
+        ):
+            load_file(path)
 
     def test_rows_that_cant_be_used_are_left_out_and_reported_by_line(self, tmp_path: Path) -> None:
         path = tmp_path / "home.csv"
@@ -89,7 +106,7 @@ class TestReadingAFile:
         assert finding(file.findings, "blank lines").lines == (10,)
         assert finding(file.findings, "rows without intent").lines == (11,)
         assert str(finding(file.findings, "unreadable rows")).startswith(
-            f"{path}: unreadable rows: 2 (line 5, 13), first: byte 4"
+            f"{path}: unreadable rows: 2 (lines 5, 13), first: byte 4"
         )
 
     def test_a_file_with_too_many_unusable_rows_stops_the_job(self, tmp_path: Path) -> None:
@@ -119,6 +136,30 @@ class TestReadingAFile:
         assert set(file.examples.intents) == {"0", "1"}
         unreadable = finding(file.findings, "unreadable rows")
         assert (unreadable.lines, unreadable.first) == ((5, 7), "the text is of type int")
+
+    @pytest.mark.parametrize("value", [0, False, [], {}, 1.5, True])
+    def test_what_is_no_string_is_no_text_however_empty_it_is(
+        self, value: object, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "home.jsonl"
+        rows = [{"text": f"text {n}", "intent": "on"} for n in range(20)]
+        path.write_text("".join(json.dumps(row) + "\n" for row in [*rows, {"text": value}]))
+        [unreadable] = load_file(path).findings
+        assert unreadable.what == "unreadable rows"
+        assert unreadable.first == f"the text is of type {type(value).__name__}"
+
+    @pytest.mark.parametrize("value", [True, False, 1.5, {}])
+    def test_a_truth_value_is_no_intent(self, value: object, tmp_path: Path) -> None:
+        path = tmp_path / "home.jsonl"
+        rows: list[dict[str, object]] = [{"text": f"text {n}", "intent": "on"} for n in range(20)]
+        rows[4]["intent"] = value
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        file = load_file(path)
+        assert set(file.examples.intents) == {"on"}
+        assert str(*file.findings) == (
+            f"{path}: unreadable rows: 1 (line 5), first: the intent is of type "
+            f"{type(value).__name__}"
+        )
 
 
 class TestChecking:
@@ -164,13 +205,12 @@ class TestChecking:
         with pytest.raises(DataError, match=r"a single text for each intent.*--validation"):
             from_files(path)
 
-    def test_the_report_is_short_as_text_and_whole_as_json(self, tmp_path: Path) -> None:
+    def test_the_report_is_short_as_text_and_has_every_line(self, tmp_path: Path) -> None:
         rows = [*HOME, *[HOME[0]] * 30]
         report = from_files(write_csv(tmp_path / "home.csv", rows)).report
         assert str(report).splitlines()[0].startswith("home.csv: 2 intents; examples: ")
-        assert "duplicates: 30 (line 8, 9, 10, 11, 12 and 25 more)" in str(report)
-        as_json = json.loads(json.dumps(report.to_json()))
-        assert as_json["findings"][0]["lines"] == list(range(8, 38))
+        assert "duplicates: 30 (lines 8, 9, 10, 11, 12 and 25 more)" in str(report)
+        assert report.findings[0].lines == tuple(range(8, 38))
 
 
 class TestOutOfScope:
@@ -190,6 +230,22 @@ class TestOutOfScope:
         data = from_files(write_csv(tmp_path / "train.csv", HOME), out_of_scope=outside)
         assert data.out_of_scope_validation.texts == ("who won the match",)
         assert set(data.provenance["sha256"]) == {"train", "oos_validation"}
+
+    def test_a_file_of_them_belongs_to_the_test_if_there_is_one(self, tmp_path: Path) -> None:
+        outside = tmp_path / "outside.csv"
+        outside.write_text("text\nwho won the match\n")
+        test = write_csv(tmp_path / "test.csv", [*HOME, ("how old are you", "oos")])
+        train = write_csv(tmp_path / "train.csv", HOME)
+        data = from_files(train, test=test, out_of_scope=outside)
+        assert data.out_of_scope_test.texts == ("how old are you", "who won the match")
+        assert data.out_of_scope_validation.texts == ()
+        assert data.report.examples["out-of-scope test"] == 2
+        assert set(data.provenance["sha256"]) == {"train", "test", "oos_test"}
+
+    def test_a_test_file_of_them_alone_stops_the_job(self, tmp_path: Path) -> None:
+        outside = write_csv(tmp_path / "test.csv", [("who won the match", "oos")])
+        with pytest.raises(DataError, match=r"test\.csv holds out-of-scope rows alone.*--out-of"):
+            from_files(write_csv(tmp_path / "train.csv", HOME), test=outside)
 
     def test_a_validation_file_of_them_alone_leaves_the_intents_to_be_carved_out(
         self, tmp_path: Path
@@ -262,6 +318,12 @@ class TestNamedDataSets:
         assert claimed.count > 0
         assert "HassCancelTimer and HassPauseTimer" in claimed.first
 
+    def test_sentences_that_an_earlier_split_has_are_reported(self) -> None:
+        report = from_name("home-assistant", language="bg").report
+        repeated = finding(report.findings, "sentences left out of a split, as an earlier one")
+        left_out = home_assistant.load("bg").repeated
+        assert (repeated.count, repeated.first) == (len(left_out), repr(left_out[0]))
+
     def test_an_unknown_name_or_language_is_refused_with_those_there_are(self) -> None:
         with pytest.raises(DataError, match="home-assistant, clinc150, banking77, snips"):
             from_name("atis")
@@ -278,7 +340,7 @@ class TestNamedDataSets:
         assert len(data.labels) == 150
         assert len(data.out_of_scope_validation) == 200
         assert len(data.out_of_scope_test) == 1000
-        assert str(data_folder) not in json.dumps(data.report.to_json())
+        assert str(data_folder) not in repr(data.report)
 
     def test_banking77_gets_a_validation_split_of_its_training_file(
         self, data_folder: Path, monkeypatch: pytest.MonkeyPatch

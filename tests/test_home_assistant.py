@@ -12,7 +12,7 @@ from hassil.recognize import recognize_all
 
 from model_training import home_assistant
 from model_training.home_assistant import FILLERS, NAMES, Splits
-from neuralbits.text import tokens
+from neuralbits.text import key, tokens
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def intents_of(language: str) -> Intents:
 
 
 def texts(examples: list[tuple[str, str]]) -> set[str]:
-    return {" ".join(tokens(text)) for text, _ in examples}
+    return {key(text) for text, _ in examples}
 
 
 def test_the_english_splits_have_the_sizes_that_a_demo_needs(english: Splits) -> None:
@@ -49,10 +49,16 @@ def test_no_sentence_is_in_two_splits_whatever_its_case(english: Splits) -> None
 
 def test_no_sentence_has_two_intents() -> None:
     splits = home_assistant.load("ru")
-    assert splits.report["contradictory"]
+    assert splits.contradictory
     examples = [*splits.train, *splits.validation, *splits.test]
     assert len(texts(examples)) == len(examples)
-    assert not texts(examples) & set(splits.report["contradictory"])
+    assert not texts(examples) & set(splits.contradictory)
+
+
+def test_what_an_earlier_split_has_is_left_out_of_the_later_and_named() -> None:
+    splits = home_assistant.load("bg")
+    assert splits.repeated
+    assert {key(text) for text in splits.repeated} <= texts(splits.train + splits.validation)
 
 
 def test_the_same_template_never_serves_training_and_test() -> None:
@@ -81,7 +87,7 @@ def test_half_of_the_names_in_the_test_were_never_seen_in_training(english: Spli
 
 def test_an_intent_that_cant_be_held_out_is_trained_on_and_named(english: Splits) -> None:
     unmeasured = {"HassNevermind", "HassRespond"}
-    assert set(english.report["training_only"]) == unmeasured
+    assert set(english.training_only) == unmeasured
     assert unmeasured <= {intent for _, intent in english.train}
     assert not unmeasured & {intent for _, intent in english.validation + english.test}
 
@@ -142,7 +148,7 @@ def test_every_language_can_be_sampled(language: str) -> None:
     splits = home_assistant.load(language, per_intent=8, per_template=2, held_out_per_intent=3)
     trained = {intent for _, intent in splits.train}
     assert len(trained) >= min(5, offered)
-    assert len(trained) + len(splits.report["left_out"]) == offered
+    assert len(trained) + len(splits.left_out) == offered
     assert splits.validation
     assert {intent for _, intent in splits.validation + splits.test} <= trained
     for text, _ in [*splits.train, *splits.validation, *splits.test]:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -36,9 +37,13 @@ WRITTEN = {"home.safetensors", "home.md", "home.html", "home.metrics.json"}
 
 def write_homes(folder: Path) -> Path:
     """Write the training data into a folder; return its path."""
-    rows = [f"{text},{intent}" for intent, texts in UTTERANCES.items() for text in texts]
+    rows = [
+        f"{text},{intent},{room}"
+        for intent, texts in UTTERANCES.items()
+        for text, room in zip(texts, cycle(["hall", "bath"]), strict=False)
+    ]
     folder.mkdir(exist_ok=True)
-    (folder / "homes.csv").write_text("\n".join(["text,intent", *rows]))
+    (folder / "homes.csv").write_text("\n".join(["text,intent,room", *rows]))
     return folder / "homes.csv"
 
 
@@ -214,7 +219,9 @@ def test_another_runs_checkpoint_is_not_overwritten_unknowingly(
     assert "home.safetensors.checkpoint holds an unfinished run; go on with --resume" in sentence
 
 
-@pytest.mark.parametrize("change", [["--seed", "1"], ["--set", "drop=0.1"], ["--max-size", "5KiB"]])
+@pytest.mark.parametrize(
+    "change", [["--seed", "1"], ["--set", "ngram_dropout=0.1"], ["--max-size", "5KiB"]]
+)
 def test_a_run_with_other_settings_does_not_go_on_from_the_checkpoint(
     change: list[str], killed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,7 +234,7 @@ def test_a_run_on_other_data_does_not_go_on_from_the_checkpoint(
 ) -> None:
     folder = shutil.copytree(killed, tmp_path / "changed")
     with (folder / "homes.csv").open("a") as file:
-        file.write("\nstop the music,play_music")
+        file.write("\nstop the music,play_music,hall")
     assert "other settings or other data" in refusal(folder, monkeypatch, "--resume")
 
 
@@ -254,6 +261,31 @@ def test_a_damaged_checkpoint_is_refused(
     sentence = refusal(folder, monkeypatch, "--resume")
     assert "home.safetensors.checkpoint can't be read" in sentence
     assert sentence.endswith("delete it to start from the beginning")
+
+
+def test_a_checkpoint_of_other_labels_in_the_same_file_is_refused(
+    killed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sentence = refusal(killed, monkeypatch, "--resume", "--label-column", "room")
+    assert "other settings or other data" in sentence
+
+
+def test_widths_that_are_set_are_kept(tmp_path: Path) -> None:
+    write_homes(tmp_path)
+    paper = ["projection.functions=72", "projection.bits_per_function=10", "projection.stride=1"]
+    settings = [*paper, "network.widths=", "network.first_precision=int8", "epochs=1"]
+    finish(start(tmp_path, *(word for setting in settings for word in ("--set", setting))))
+    held = neuralbits.load(tmp_path / "home.safetensors").artifact
+    assert held.projection.bits == 720
+    assert [layer.inputs for layer in held.network.layers] == [720]
+
+
+def test_widths_that_are_set_but_too_large_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_homes(tmp_path)
+    sentence = refusal(tmp_path, monkeypatch, "--set", "network.widths=500")
+    assert "allow more by --max-size" in sentence
 
 
 def test_a_budget_that_nothing_fits_is_refused_before_training(

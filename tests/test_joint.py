@@ -62,7 +62,7 @@ def learned(training: JointTraining, homes: TrainingData) -> bytes:
 
 
 def test_both_networks_learn(homes: TrainingData) -> None:
-    history = run(begin(homes, replace(SETTINGS, epochs=60, trainer_rate=0.01))).history
+    history = run(begin(homes, replace(SETTINGS, epochs=60, trainer_learning_rate=0.01))).history
     assert [record.epoch for record in history] == list(range(1, 61))
     first, last = history[0], history[-1]
     assert last.trainer_loss < 0.5 * first.trainer_loss
@@ -117,7 +117,9 @@ def test_the_network_kept_is_that_of_the_epoch_with_the_highest_validation_accur
     homes: TrainingData,
 ) -> None:
     # With a rate far too high, an epoch that is worse than an earlier one soon comes.
-    training = run(begin(homes, replace(SETTINGS, epochs=50, projection_rate=3.0)), epochs=1)
+    training = run(
+        begin(homes, replace(SETTINGS, epochs=50, projection_learning_rate=3.0)), epochs=1
+    )
     accuracies = [training.history[0].projection_accuracy]
     while accuracies[-1] == max(accuracies):
         accuracies.append(training.run_epoch(lambda done: None).projection_accuracy)

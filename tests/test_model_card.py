@@ -17,7 +17,7 @@ from neuralbits.artifact import Artifact
 from tests.test_report import NASTY, make_evaluation, make_report
 
 EXAMPLE = "what's the weather like?"
-COMMAND = "neuralbits train --data home-assistant --seed 0"
+COMMAND = "neuralbits train --dataset home-assistant --output home.safetensors"
 
 
 @pytest.fixture
@@ -114,6 +114,16 @@ def test_out_of_scope_texts_that_were_not_measured_are_said_to_be_so(
     network = replace(report.artifact, evaluation={"test": make_evaluation(out_of_scope=False)})
     card = card_of(home, replace(report, artifact=network, trainer=network))
     assert "this catches was **not measured**" in card
+
+
+def test_out_of_scope_texts_are_told_of_the_split_that_has_them(
+    home: Artifact, report: TrainingReport
+) -> None:
+    splits = {"validation": make_evaluation(), "test": make_evaluation(out_of_scope=False)}
+    network = replace(report.artifact, evaluation=splits)
+    card = card_of(home, replace(report, artifact=network, trainer=network))
+    assert "On the validation split this caught" in card
+    assert "| Out-of-scope texts caught, validation |" in card
 
 
 def test_up_to_thirty_intents_are_listed_and_more_are_folded(

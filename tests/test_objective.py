@@ -51,7 +51,7 @@ def test_the_projections_loss_is_its_mean_cross_entropy_with_the_labels() -> Non
 def test_an_ensemble_teaches_the_mean_of_its_members_softened_predictions(
     temperature: float,
 ) -> None:
-    taught = Objective(temperature=temperature).teach(torch.tensor(TRAINER))
+    taught = Objective(temperature=temperature).soft_labels(torch.tensor(TRAINER))
     by_hand = [
         np.mean([softmax(member[text], temperature) for member in TRAINER], axis=0)
         for text in range(2)
@@ -83,7 +83,7 @@ def test_the_distillation_loss_is_softened_and_scaled_by_the_temperature(
 def distillation_gradient(objective: Objective) -> float:
     """Return the size of the gradient that the distillation loss gives the projection network."""
     logits = torch.tensor(PROJECTION, requires_grad=True)
-    objective.distillation_loss(logits, objective.teach(torch.tensor(TRAINER))).backward()  # type: ignore[no-untyped-call]
+    objective.distillation_loss(logits, objective.soft_labels(torch.tensor(TRAINER))).backward()  # type: ignore[no-untyped-call]
     assert logits.grad is not None
     return float(logits.grad.norm())
 
@@ -104,7 +104,7 @@ def test_the_trainer_does_not_yield_to_the_projection_network() -> None:
     trainer = torch.tensor(TRAINER, requires_grad=True)
     projection = torch.tensor(PROJECTION, requires_grad=True)
     objective = Objective(temperature=2.0)
-    loss: Tensor = objective.distillation_loss(projection, objective.teach(trainer))
+    loss: Tensor = objective.distillation_loss(projection, objective.soft_labels(trainer))
     loss.backward()  # type: ignore[no-untyped-call]
     assert projection.grad is not None
     assert trainer.grad is None

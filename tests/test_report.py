@@ -12,8 +12,8 @@ import pytest
 
 from model_training.data import DataReport, Finding
 from model_training.evaluation import Evaluation, Microseconds, evaluate
+from model_training.history import EpochRecord
 from model_training.report import (
-    EpochRecord,
     Measured,
     TrainingReport,
     comparison,
@@ -52,7 +52,7 @@ def make_report(classes: int = 7) -> TrainingReport:
         artifact=Measured("projection network", 42_188, Microseconds(71.5, 18.25), splits),
         trainer=Measured("lstm", 14_211_344, Microseconds(2311.0, 412.0), splits),
         history=[
-            EpochRecord(1, 20.5, 3.1, 2.0, 1.0, 1.0, None, 0.5),
+            EpochRecord(1, 20.5, 3.1, 2.0, 1.0, 1.0, 0.5, 0.5),
             EpochRecord(2, 20.5, 2.1, 1.5, 1.0, 0.5, 0.75, 0.875),
             EpochRecord(3, 20.5, 1.6, 1.0, 1.0, 0.5, 0.80, 0.625),
         ],
@@ -161,6 +161,13 @@ def test_the_page_tells_the_best_epoch_and_the_measured_figures(page: Page) -> N
     assert "41.2 KiB" in page.text
 
 
+def test_of_equally_good_epochs_the_last_is_the_best_as_in_training() -> None:
+    report = make_report()
+    history = [replace(record, projection_accuracy=0.875) for record in report.history]
+    page = Page(html(replace(report, history=history)))
+    assert "best on the validation split after epoch 3: 87.50 %" in page.text
+
+
 def test_findings_are_listed_with_their_first_lines(page: Page) -> None:
     assert str(make_report().data) in page.text
     assert "1020 and 10 more, in the metrics file" in page.text
@@ -184,6 +191,14 @@ def test_without_out_of_scope_texts_the_page_says_that_none_were_measured() -> N
     network = replace(report.artifact, evaluation={"test": make_evaluation(out_of_scope=False)})
     page = Page(html(replace(report, artifact=network, trainer=network)))
     assert "Not measured: no out-of-scope texts were given." in page.text
+
+
+def test_out_of_scope_texts_are_told_of_the_split_that_has_them() -> None:
+    report = make_report()
+    splits = {"validation": make_evaluation(), "test": make_evaluation(out_of_scope=False)}
+    network = replace(report.artifact, evaluation=splits)
+    page = Page(html(replace(report, artifact=network, trainer=network)))
+    assert "of the validation split's 140 examples (falsely rejected)" in page.text
 
 
 def test_a_run_without_a_mistake_an_epoch_or_a_finding_has_a_page() -> None:
@@ -214,6 +229,32 @@ def test_the_comparison_has_a_row_for_each_measure_and_split() -> None:
     assert rows["Size"] == ("41.2 KiB", "13.6 MiB", "337\N{MULTIPLICATION SIGN} smaller")
     assert rows["Time per text, one a call"][2] == "32.3\N{MULTIPLICATION SIGN} faster"
     assert [*rows][:3] == ["Accuracy, test", "Macro F1, test", "Expected calibration error, test"]
+
+
+def test_the_comparison_tells_what_both_networks_reject_on_the_splits_that_have_such_texts() -> (
+    None
+):
+    report = make_report()
+
+    def network(outside: float) -> dict[str, Evaluation]:
+        inside = [[0.9, 0.1], [0.6, 0.4]]
+        rejection = evaluate(
+            inside,
+            [0, 0],
+            ("a", "b"),
+            out_of_scope_probabilities=[[outside, 1 - outside], [0.6, 0.4]],
+            threshold=0.7,
+        )
+        return {"validation": evaluate(inside, [0, 0], ("a", "b")), "test": rejection}
+
+    artifact = replace(report.artifact, evaluation=network(0.6))
+    trainer = replace(report.trainer, evaluation=network(0.8))
+    rows = {
+        row[0]: row[1:] for row in comparison(replace(report, artifact=artifact, trainer=trainer))
+    }
+    assert rows["Out-of-scope texts caught, test"] == ("100.00 %", "50.00 %", "+50.00 points")
+    assert rows["In-scope texts falsely rejected, test"] == ("50.00 %", "50.00 %", "+0.00 points")
+    assert "Out-of-scope texts caught, validation" not in rows
 
 
 def test_sizes_are_in_kibibytes_below_one_mebibyte() -> None:

@@ -14,8 +14,10 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 import pytest
+import threadpoolctl
 
 import neuralbits
+from neuralbits import scoring, table_writers
 from neuralbits.scoring import Progress, ScoringError, score
 from neuralbits.tables import TableError
 from tests.homes import UTTERANCES
@@ -27,9 +29,9 @@ TEXTS = [text for texts in UTTERANCES.values() for text in texts]
 JOB = """
 import json, multiprocessing, os, resource, signal, sys, threading, time
 from pathlib import Path
-from neuralbits import encoders, scoring
+from neuralbits import scoring, table_writers
 
-encoders._ROW_GROUP_BYTES = 1 << 20
+table_writers._ROW_GROUP_BYTES = 1 << 20
 scoring._CHUNK_ROWS, scoring._CHECKPOINT_SECONDS = 64, 0.0
 artifact, source, destination, options = *sys.argv[1:4], json.loads(sys.argv[4])
 
@@ -284,13 +286,22 @@ def test_progress_is_told_up_to_the_whole(artifact_path: Path, folder: Path) -> 
     assert len(told) == 3
 
 
+def test_workers_leave_the_cores_to_one_another(artifact_path: Path, folder: Path) -> None:
+    before = dict(os.environ)
+    setup = scoring._Setup(str(artifact_path), "", table_writers.JsonLinesWriter(), "text", ())
+    with scoring._pool(1, setup) as pool:
+        libraries = pool.submit(threadpoolctl.threadpool_info).result()
+    assert {library["num_threads"] for library in libraries} == {1}
+    assert dict(os.environ) == before
+
+
 # What a job refuses before it begins
 
 
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"text_column": "utterance"}, "no column 'utterance' but 'text', 'intent'"),
+        ({"text_column": "utterance"}, "no column 'utterance', only 'text', 'intent'"),
         ({}, "the input has a column 'intent' already"),
     ],
 )

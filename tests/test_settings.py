@@ -14,7 +14,9 @@ def test_without_an_assignment_all_stays_as_it_was() -> None:
 
 def test_a_setting_is_overridden_by_its_name_and_all_others_stay() -> None:
     assert Settings().override(["epochs=30"]) == Settings(epochs=30)
-    assert Settings().override(["drop=0.25", "seed=7"]) == Settings(drop=0.25, seed=7)
+    assert Settings().override(["ngram_dropout=0.25", "seed=7"]) == Settings(
+        ngram_dropout=0.25, seed=7
+    )
 
 
 @pytest.mark.parametrize(
@@ -61,11 +63,11 @@ def test_of_two_assignments_to_a_setting_the_later_counts() -> None:
         ("network.widths=64,wide", "--set network.widths=64,wide: .*'wide'"),
         ("epochs=0", "--set epochs=0: epochs is 0; it must be at least 1"),
         ("batch_size=1", "batch_size is 1; it must be at least 2"),
-        ("drop=1", r"drop is 1\.0, not within 0 and 1"),
+        ("ngram_dropout=1", r"ngram_dropout is 1\.0, not within 0 and 1"),
         ("max_false_rejects=-1", r"max_false_rejects is -1\.0, not within 0 and 1"),
-        ("drop=nan", "drop is nan, not within 0 and 1"),
-        ("trainer_rate=0", r"trainer_rate is 0\.0; it must be above 0"),
-        ("projection_rate=nan", "projection_rate is nan; it must be above 0"),
+        ("ngram_dropout=nan", "ngram_dropout is nan, not within 0 and 1"),
+        ("trainer_learning_rate=0", r"trainer_learning_rate is 0\.0; it must be above 0"),
+        ("projection_learning_rate=nan", "projection_learning_rate is nan; it must be above 0"),
         ("trainer.names=gru", "there is no trainer 'gru'; choose of lstm, feedforward, cnn"),
         ("projection.stride=3", "stride is 3, not a power of two"),
         ("projection.families=letters", "families is .*'letters'"),
@@ -78,7 +80,14 @@ def test_what_is_no_setting_is_refused_in_one_sentence(assignment: str, sentence
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"epochs": 0}, {"views": 0}, {"batch_size": 1}, {"drop": 1.0}, {"trainer_rate": 0.0}]
+    "wrong",
+    [
+        {"epochs": 0},
+        {"views": 0},
+        {"batch_size": 1},
+        {"ngram_dropout": 1.0},
+        {"trainer_learning_rate": 0.0},
+    ],
 )
 def test_settings_that_no_run_can_be_made_with_do_not_exist(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
@@ -89,7 +98,7 @@ def test_settings_that_no_run_can_be_made_with_do_not_exist(wrong: dict[str, Any
     "assignment",
     [
         "seed=-1",
-        "trainer_rate=inf",
+        "trainer_learning_rate=inf",
         "network.widths=0",
         "network.first_precision=int3",
         "network.precision=int3",

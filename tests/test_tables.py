@@ -117,6 +117,19 @@ def test_a_quote_that_is_never_closed_costs_one_line(write: Write) -> None:
     assert [record.line for record in records if isinstance(record, Row)] == [2, 4, 5]
 
 
+def test_bad_encoding_is_not_told_as_bad_quoting(write: Write) -> None:
+    bad, good = read(write("a.csv", b'text\n"caf\xe9" au lait\nhello\n'))
+    assert reason(bad) == "byte 5 of the line, 0xe9, is no UTF-8: save the file as UTF-8"
+    assert good == Row(3, {"text": "hello"})
+
+
+def test_bad_quoting_is_not_told_as_the_bad_encoding_of_a_later_line(write: Write) -> None:
+    first, second, good = read(write("a.csv", b'text\n"hello\ncaf\xe9\nlast\n'))
+    assert "quoting is broken" in reason(first)
+    assert "no UTF-8" in reason(second)
+    assert good == Row(4, {"text": "last"})
+
+
 def test_a_quote_that_is_closed_by_a_later_stray_one_costs_those_two_lines(write: Write) -> None:
     records = read(write("a.csv", b'text,n\n"b,2\nc,3\n"d",4\n5,"e\nf,6\n'))
     assert [record.line for record in records if isinstance(record, Row)] == [3, 4, 6]
@@ -148,8 +161,13 @@ def test_a_record_may_be_long_but_not_over_long(write: Write) -> None:
         (b"\ntext\n", "the header can't be read: the line is blank"),
         (b"text,text\n", "two columns are named 'text': rename one of them"),
         (b'"text\n', "the header can't be read: the quoting is broken"),
-        ("text\n".encode("utf-16"), "the header can't be read"),
-        (b"text\rhello\rworld", "the header can't be read"),
+        ("text\n".encode("utf-16"), "the header can't be read: the line holds a NUL byte"),
+        ("text\r\n".encode("utf-16-le"), "the header can't be read: the line holds a NUL byte"),
+        (b"text\rhello\rworld", "the header can't be read: lines end in a bare carriage return"),
+        (
+            b"text\r" + LONGEST_RECORD * b"hello\r",
+            "the header can't be read: lines end in a bare carriage return",
+        ),
     ],
 )
 def test_a_file_without_a_usable_header_is_refused(
@@ -179,6 +197,10 @@ def test_a_json_line_keeps_the_types_of_its_values(write: Write) -> None:
         (b'["text"]', "the line holds JSON, but no object"),
         (b'{"text": "a", "text": "b"}', "the JSON object holds a key twice"),
         (b'{"text": NaN}', "NaN is no JSON"),
+        (
+            b'{"text": "a"}\r{"text": "b"}',
+            "lines end in a bare carriage return: save the file with newlines",
+        ),
         (rb'{"text": "\ud83d"}', "the JSON holds half of a surrogate pair, which is no text"),
         (b'{"text": "\xff"}', "byte 11 of the line, 0xff, is no UTF-8: save the file as UTF-8"),
         (b'{"n": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "the JSON is nested too deeply"),
@@ -256,6 +278,21 @@ def test_the_ending_names_the_format() -> None:
     assert format_of(Path("b.c/a.JSONL")) == "jsonl"
     with pytest.raises(TableError, match=r"must end in \.csv, \.tsv, \.jsonl or \.parquet"):
         format_of("a.xlsx")
+
+
+@pytest.mark.parametrize(
+    ("columns", "sentence"),
+    [
+        (["a", " b"], "has no column 'text', only 'a', ' b': name the right one with --option"),
+        (["a"], "has no column 'text', only 'a': name the right one with --option"),
+        ([], "has no column 'text', only none: name the right one with --option"),
+        (["text;intent"], "the only column is 'text;intent': is the separator a semicolon? save"),
+        (["text\tintent"], r"the only column is 'text\tintent': is the separator a tab? save it"),
+        (["text,intent"], "is the separator a comma? save it with commas (.csv) or tabs (.tsv)"),
+    ],
+)
+def test_a_missing_column_is_told_with_those_there_are(columns: list[str], sentence: str) -> None:
+    assert sentence in tables.missing_column(columns, "text", "--option")
 
 
 def test_an_unknown_format_is_refused(write: Write) -> None:

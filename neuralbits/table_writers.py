@@ -15,21 +15,26 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any, BinaryIO, Protocol
 
-from neuralbits.tables import pyarrow
+from neuralbits.tables import import_pyarrow
 
 _ROW_GROUP_ROWS, _ROW_GROUP_BYTES = 1 << 17, 1 << 26
 
 
-class Encoder(Protocol):
+class TableWriter(Protocol):
     """One format; picklable, so that other processes can encode."""
 
     header: bytes
+    """What precedes the rows' bytes."""
 
     def encode(self, rows: Sequence[dict[str, Any]]) -> bytes:
-        """Return the rows' bytes; ValueError if the format can't hold one of them."""
+        """Return the rows' bytes.
+
+        Raises:
+            ValueError: the format can't hold one of them.
+        """
 
 
-class CsvEncoder:
+class CsvWriter:
     """CSV or TSV. Nulls are written as empty cells, all that is no string as JSON."""
 
     def __init__(self, columns: Sequence[str], delimiter: str) -> None:
@@ -52,7 +57,7 @@ class CsvEncoder:
         return "".join(lines).encode()
 
 
-class JsonLinesEncoder:
+class JsonLinesWriter:
     """JSONL. Dates, times and decimals are written as strings."""
 
     header = b""
@@ -61,7 +66,7 @@ class JsonLinesEncoder:
         return "".join(_json(row) + "\n" for row in rows).encode()
 
 
-class ParquetEncoder:
+class ParquetWriter:
     """Parquet, as Arrow IPC streams one after another: `streams_to_parquet` makes the file of them.
 
     Streams can be appended to and cut off, where a Parquet file is whole only with its last byte.
@@ -77,12 +82,12 @@ class ParquetEncoder:
         return self._stream([_column(field, rows) for field in self._schema])
 
     def extend(self, batch: Any, rows: Sequence[dict[str, Any]]) -> bytes:
-        """Return the bytes of a pyarrow.RecordBatch with the schema's last columns from `rows`."""
+        """Return the bytes of a ``pyarrow.RecordBatch`` with the last columns from ``rows``."""
         added = list(self._schema)[batch.num_columns :]
         return self._stream([*batch.columns, *(_column(field, rows) for field in added)])
 
     def _stream(self, columns: list[Any]) -> bytes:
-        arrow, sink = pyarrow(), io.BytesIO()
+        arrow, sink = import_pyarrow(), io.BytesIO()
         with arrow.ipc.new_stream(sink, self._schema) as stream:
             if columns:
                 stream.write_batch(arrow.RecordBatch.from_arrays(columns, schema=self._schema))
@@ -90,8 +95,8 @@ class ParquetEncoder:
 
 
 def streams_to_parquet(source: BinaryIO, destination: BinaryIO) -> None:
-    """Write the streams of a ParquetEncoder as one Parquet file, in constant memory."""
-    arrow = pyarrow()
+    """Write the streams of a `ParquetWriter` as one Parquet file, in constant memory."""
+    arrow = import_pyarrow()
     size = source.seek(0, os.SEEK_END)
     source.seek(0)
     with ExitStack() as stack:
@@ -113,7 +118,7 @@ def streams_to_parquet(source: BinaryIO, destination: BinaryIO) -> None:
 
 
 def _column(field: Any, rows: Sequence[dict[str, Any]]) -> Any:
-    arrow = pyarrow()
+    arrow = import_pyarrow()
     cells = [row.get(field.name) for row in rows]
     if field.type == arrow.string():
         cells = [None if cell is None else _cell(cell) for cell in cells]

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neuralbits.encoders import (
-    CsvEncoder,
-    Encoder,
-    JsonLinesEncoder,
-    ParquetEncoder,
+from neuralbits.table_writers import (
+    CsvWriter,
+    JsonLinesWriter,
+    ParquetWriter,
+    TableWriter,
     streams_to_parquet,
 )
 from neuralbits.tables import Format, Row, open_table
@@ -39,8 +39,8 @@ def read_back(folder: Path, content: bytes, format: Format) -> list[dict[str, An
     return [row.values for row in rows if isinstance(row, Row)]
 
 
-def encoded(encoder: Encoder, rows: list[dict[str, Any]], cut: int) -> bytes:
-    return encoder.header + encoder.encode(rows[:cut]) + encoder.encode(rows[cut:])
+def encoded(writer: TableWriter, rows: list[dict[str, Any]], cut: int) -> bytes:
+    return writer.header + writer.encode(rows[:cut]) + writer.encode(rows[cut:])
 
 
 @given(data=st.data(), columns=COLUMNS, delimiter=st.sampled_from([",", "\t"]), cut=st.integers(0))
@@ -52,7 +52,7 @@ def test_csv_and_tsv_read_back_as_they_were(
     cut: int,
 ) -> None:
     rows = data.draw(st.lists(st.fixed_dictionaries(dict.fromkeys(columns, TEXT))))
-    content = encoded(CsvEncoder(columns, delimiter), rows, cut)
+    content = encoded(CsvWriter(columns, delimiter), rows, cut)
     format: Format = "csv" if delimiter == "," else "tsv"
     # A header that begins with a byte-order mark isn't one: the mark belongs to the encoding.
     if not columns[0].startswith("\ufeff"):
@@ -63,7 +63,7 @@ def test_csv_and_tsv_read_back_as_they_were(
 def test_json_lines_read_back_as_they_were(
     tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]], cut: int
 ) -> None:
-    content = encoded(JsonLinesEncoder(), rows, cut)
+    content = encoded(JsonLinesWriter(), rows, cut)
     assert read_back(tmp_path_factory.getbasetemp(), content, "jsonl") == rows
 
 
@@ -90,7 +90,7 @@ def test_parquet_reads_back_as_it_was(
     tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]], cut: int
 ) -> None:
     file = io.BytesIO()
-    streams_to_parquet(io.BytesIO(encoded(ParquetEncoder(SCHEMA), rows, cut)), file)
+    streams_to_parquet(io.BytesIO(encoded(ParquetWriter(SCHEMA), rows, cut)), file)
     assert pyarrow.parquet.read_schema(io.BytesIO(file.getvalue())) == SCHEMA
     assert read_back(tmp_path_factory.getbasetemp(), file.getvalue(), "parquet") == rows
 
@@ -107,44 +107,44 @@ def test_csv_writes_no_text_as_json_and_dates_as_iso_8601() -> None:
         "price": decimal.Decimal("1.50"),
     }
     cells = ',true,7,0.1,inf,"{""a"": [""é"", null]}",2024-01-02T03:04:05+00:00,1.50\n'
-    assert CsvEncoder(list(row), ",").encode([row]).decode() == cells
+    assert CsvWriter(list(row), ",").encode([row]).decode() == cells
 
 
 def test_json_lines_hold_dates_and_decimals_as_strings() -> None:
     row = {"day": datetime.date(2024, 1, 2), "price": decimal.Decimal("1.50")}
-    assert JsonLinesEncoder().encode([row]) == b'{"day": "2024-01-02", "price": "1.50"}\n'
+    assert JsonLinesWriter().encode([row]) == b'{"day": "2024-01-02", "price": "1.50"}\n'
 
 
 def test_a_parquet_column_of_text_holds_what_is_no_text_as_json(tmp_path: Path) -> None:
-    encoder = ParquetEncoder(pyarrow.schema([("any", pyarrow.string())]))
+    writer = ParquetWriter(pyarrow.schema([("any", pyarrow.string())]))
     rows = [{"any": value} for value in ("text", 1, True, {"a": [1.5]}, None)]
     file = io.BytesIO()
-    streams_to_parquet(io.BytesIO(encoder.encode(rows)), file)
+    streams_to_parquet(io.BytesIO(writer.encode(rows)), file)
     values = [row["any"] for row in read_back(tmp_path, file.getvalue(), "parquet")]
     assert values == ["text", "1", "true", '{"a": [1.5]}', None]
 
 
 @pytest.mark.parametrize(
-    ("encoder", "row", "reason"),
+    ("writer", "row", "reason"),
     [
-        (CsvEncoder(["a"], ","), {"a": "", "b": ""}, "has a column 'b' that the first records"),
-        (CsvEncoder(["a"], ","), {"a": b"x"}, "of type bytes can't be written as text"),
-        (JsonLinesEncoder(), {"a": math.nan}, "not JSON compliant"),
-        (JsonLinesEncoder(), {"a": [b"x"]}, "of type bytes can't be written as text"),
-        (ParquetEncoder(SCHEMA), {"b": ""}, "has a column 'b' that the first records"),
-        (ParquetEncoder(SCHEMA), {"whole": 1.5}, "column 'whole' holds 1.5, and int64 in the"),
-        (ParquetEncoder(SCHEMA), {"whole": "1"}, "column 'whole' holds '1', and int64 in the"),
-        (ParquetEncoder(SCHEMA), {"real": True}, "column 'real' holds True, and double in the"),
-        (ParquetEncoder(SCHEMA), {"flag": 1}, "column 'flag' holds 1, and bool in the first"),
-        (ParquetEncoder(SCHEMA), {"whole": 2**63}, "the column 'whole': "),
-        (ParquetEncoder(SCHEMA), {"real": 2**63 + 1}, "the column 'real': "),
+        (CsvWriter(["a"], ","), {"a": "", "b": ""}, "has a column 'b' that the first records"),
+        (CsvWriter(["a"], ","), {"a": b"x"}, "of type bytes can't be written as text"),
+        (JsonLinesWriter(), {"a": math.nan}, "not JSON compliant"),
+        (JsonLinesWriter(), {"a": [b"x"]}, "of type bytes can't be written as text"),
+        (ParquetWriter(SCHEMA), {"b": ""}, "has a column 'b' that the first records"),
+        (ParquetWriter(SCHEMA), {"whole": 1.5}, "column 'whole' holds 1.5, and int64 in the"),
+        (ParquetWriter(SCHEMA), {"whole": "1"}, "column 'whole' holds '1', and int64 in the"),
+        (ParquetWriter(SCHEMA), {"real": True}, "column 'real' holds True, and double in the"),
+        (ParquetWriter(SCHEMA), {"flag": 1}, "column 'flag' holds 1, and bool in the first"),
+        (ParquetWriter(SCHEMA), {"whole": 2**63}, "the column 'whole': "),
+        (ParquetWriter(SCHEMA), {"real": 2**63 + 1}, "the column 'real': "),
     ],
 )
 def test_a_row_that_the_format_cannot_hold_is_refused(
-    encoder: Encoder, row: dict[str, Any], reason: str
+    writer: TableWriter, row: dict[str, Any], reason: str
 ) -> None:
     with pytest.raises(ValueError, match=reason):
-        encoder.encode([row])
+        writer.encode([row])
 
 
 def test_columns_are_added_to_a_batch_without_touching_the_others() -> None:
@@ -156,10 +156,10 @@ def test_columns_are_added_to_a_batch_without_touching_the_others() -> None:
         }
     )
     schema = batch.schema.append(pyarrow.field("flag", pyarrow.bool_())).with_metadata({"k": "v"})
-    encoder = ParquetEncoder(schema)
+    writer = ParquetWriter(schema)
     other = batch.set_column(1, "kind", pyarrow.array(["c", "a"]).dictionary_encode())
-    streams = encoder.header + b"".join(
-        encoder.extend(part, [{"flag": True}, {"flag": None}]) for part in (batch, other)
+    streams = writer.header + b"".join(
+        writer.extend(part, [{"flag": True}, {"flag": None}]) for part in (batch, other)
     )
     file = io.BytesIO()
     streams_to_parquet(io.BytesIO(streams), file)
