@@ -70,7 +70,7 @@ def quantise(weights: Tensor, precision: Precision) -> tuple[Tensor, Tensor]:
     if precision == "float":
         return weights, weights.new_tensor(1.0)
     if precision == "binary":
-        return torch.where(weights > 0, 1.0, -1.0), magnitudes.mean()
+        return torch.where(weights > 0, 1.0, -1.0).to(weights), magnitudes.mean()
     if precision == "ternary":
         kept = (magnitudes > 0.7 * magnitudes.mean()).to(weights)
         return weights.sign() * kept, (magnitudes * kept).sum() / kept.sum().clamp(min=1)
@@ -100,7 +100,7 @@ class QuantisedLinear(nn.Module):
     def whole_weights(self) -> tuple[np.ndarray, float]:
         """Return the quantised weights, shape (units, inputs), float64, and their scale."""
         quantised, scale = quantise(self.weight.detach().double(), self.precision)
-        return quantised.cpu().numpy(), float(scale)
+        return _numpy(quantised), float(scale)
 
 
 class HiddenLayer(nn.Module):

@@ -220,3 +220,10 @@ def test_an_activation_beyond_the_range_passes_no_gradient() -> None:
     layer(torch.zeros(1, 4)).sum().backward()
     assert layer.offset.grad is not None
     assert layer.offset.grad.tolist() == [1, 0, 0]
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_quantised_weights_keep_their_type(precision: Precision) -> None:
+    # Folded weights of another type than the bits' would be converted for every text.
+    quantised, _ = quantise(torch.randn(3, 4, dtype=torch.float64), precision)
+    assert quantised.dtype == torch.float64
