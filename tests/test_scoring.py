@@ -34,6 +34,8 @@ from neuralbits import scoring, table_writers
 table_writers._ROW_GROUP_BYTES = 1 << 20
 scoring._CHUNK_ROWS, scoring._CHECKPOINT_SECONDS = 64, 0.0
 artifact, source, destination, options = *sys.argv[1:4], json.loads(sys.argv[4])
+# The tests themselves may run in a shell's background, where Ctrl-C is ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def tell(**event):
     print(json.dumps(event), flush=True)
