@@ -17,6 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from model_training import datasets
 from model_training.datasets import DataError
 from neuralbits.tables import (
@@ -123,6 +126,19 @@ class TrainingData:
     provenance: dict[str, Any]
     """For the artifact: the data set's name, licence (None if it isn't known) and SHA-256."""
     report: DataReport
+
+    def label_indices(self, examples: Examples) -> npt.NDArray[np.intp]:
+        """Return the examples' intents by their places in `labels`: shape (N,)."""
+        index = {intent: place for place, intent in enumerate(self.labels)}
+        return np.array([index[intent] for intent in examples.intents], dtype=np.intp)
+
+    @property
+    def measured_splits(self) -> dict[str, tuple[Examples, Examples]]:
+        """The splits that a network is measured on, by name: examples, and out-of-scope ones."""
+        splits = {"validation": (self.validation, self.out_of_scope_validation)}
+        if self.test is not None:
+            splits["test"] = (self.test, self.out_of_scope_test)
+        return splits
 
 
 def from_name(name: str, language: str = "en", seed: int = 0) -> TrainingData:

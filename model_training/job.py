@@ -10,7 +10,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -87,7 +86,7 @@ def train(
     # As long as what `_finish` adds, since it takes room too.
     to_come = {
         "epochs": settings.epochs,
-        "metrics": {split: {"accuracy": 0.1234, "ece": 0.1234} for split in _splits(data)},
+        "metrics": {split: {"accuracy": 0.1234, "ece": 0.1234} for split in data.measured_splits},
     }
     fit = budget.fit if choose_widths else budget.check
     settings = fit(settings, data.labels, provenance | to_come, max_size)
@@ -155,20 +154,19 @@ def _finish(
     """Calibrate, measure and write the artifact, then its card and its report."""
     settings = training.settings
     classifier = _calibrate(training, data, provenance)
-    label = {intent: index for index, intent in enumerate(data.labels)}
 
     def measure(scorer: Scorer, threshold: float) -> dict[str, Evaluation]:
         return {
             split: evaluate(
                 scorer.probabilities(examples.texts),
-                [label[intent] for intent in examples.intents],
+                data.label_indices(examples),
                 data.labels,
                 out_of_scope_probabilities=scorer.probabilities(out_of_scope.texts)
                 if len(out_of_scope)
                 else None,
                 threshold=threshold,
             )
-            for split, (examples, out_of_scope) in _splits(data).items()
+            for split, (examples, out_of_scope) in data.measured_splits.items()
         }
 
     evaluations = measure(classifier, classifier.artifact.threshold)
@@ -182,7 +180,7 @@ def _finish(
     provenance |= {"epochs": len(training.history), "metrics": metrics}
     written = artifact.write(replace(classifier.artifact, provenance=provenance), output)
 
-    texts = list(_splits(data).values())[-1][0].texts
+    texts = list(data.measured_splits.values())[-1][0].texts
     report = TrainingReport(
         name=data.name,
         artifact=Measured(
@@ -214,24 +212,14 @@ def _calibrate(
 ) -> Classifier:
     """Set temperature and threshold of the best network on the validation split."""
     network = training.best_network()
-    label = {intent: index for index, intent in enumerate(data.labels)}
-    labels = np.array([label[intent] for intent in data.validation.intents])
     logits = training.validation_logits(network)
-    temperature = calibration.temperature(logits, labels)
+    temperature = calibration.temperature(logits, data.label_indices(data.validation))
     confidences = softmax(logits / temperature, axis=1).max(axis=1)
     threshold = calibration.threshold(confidences, training.settings.max_false_rejects)
     projection = training.settings.projection
     return Classifier(
         Artifact(projection, network, data.labels, temperature, threshold, provenance)
     )
-
-
-def _splits(data: TrainingData) -> dict[str, tuple[Any, Any]]:
-    """Return the measured splits: examples, and out-of-scope ones, by name."""
-    splits = {"validation": (data.validation, data.out_of_scope_validation)}
-    if data.test is not None:
-        splits["test"] = (data.test, data.out_of_scope_test)
-    return splits
 
 
 class _Checkpoint:

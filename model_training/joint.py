@@ -61,19 +61,18 @@ class JointTraining:
 
         torch.manual_seed(settings.seed)
         self._generator = np.random.default_rng(settings.seed)
-        label = {intent: index for index, intent in enumerate(data.labels)}
-        self._labels = torch.tensor([label[intent] for intent in data.train.intents])
+        self._labels = torch.from_numpy(data.label_indices(data.train))
         # Each text as it is, then each with a slip: text i + N is text i misspelt.
         random = Random(settings.seed)
         slipped = [slip(text, random) for text in data.train.texts]
         self._ngrams = ObservedNgrams(settings.projection, [*data.train.texts, *slipped])
         self._tokens = TokenCorpus(data.train.texts, settings.trainer.buckets)
         self._validation_texts = data.validation.texts
-        self._validation_labels = np.array([label[intent] for intent in data.validation.intents])
+        self._validation_labels = data.label_indices(data.validation)
         self._validation_ngrams = ObservedNgrams(settings.projection, data.validation.texts)
-        self.trainer = Ensemble(len(label), settings.trainer).to(device)
+        self.trainer = Ensemble(len(data.labels), settings.trainer).to(device)
         self.projection_network = ProjectionNetwork(
-            settings.projection.bits, len(label), settings.network
+            settings.projection.bits, len(data.labels), settings.network
         ).to(device)
 
         # Batch normalisation needs two texts a batch.

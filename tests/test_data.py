@@ -350,3 +350,13 @@ class TestNamedDataSets:
         assert len(data.train) + len(data.validation) == 10003
         assert set(data.validation.intents) == set(data.labels)
         assert finding(data.report.findings, "contradictory labels").count == 1
+
+
+def test_examples_are_told_by_the_places_of_their_labels(tmp_path: Path) -> None:
+    file = tmp_path / "train.csv"
+    file.write_text("text,intent\n" + "".join(f"{i} b,b\n{i} a,a\n" for i in range(20)))
+    loaded = from_files(file)
+    places = loaded.label_indices(loaded.train).tolist()
+    assert tuple(loaded.labels[place] for place in places) == loaded.train.intents
+    assert list(loaded.measured_splits) == ["validation"]
+    assert list(from_files(file, test=file).measured_splits) == ["validation", "test"]
