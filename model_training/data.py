@@ -5,9 +5,9 @@ but is worth knowing (duplicates, contradictory labels, leaks between splits …
 its line numbers, in a `DataReport`. Two texts are the same if they have the same tokens: to the
 classifier they are.
 
-Rows labelled ``oos`` are out-of-scope examples, not an intent, and are held apart: nothing learns
-from them, and the threshold is chosen without them. They measure how well it rejects them, those
-of the training and validation files in validation, those of the test file in the test.
+Rows labelled ``oos`` are out-of-scope examples, not an intent, and are held apart: those of the
+training file teach the projection network not to be sure of any intent, those of the validation
+and test files measure how many it rejects. The threshold is chosen without them.
 """
 
 import hashlib
@@ -15,6 +15,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -121,6 +122,7 @@ class TrainingData:
     train: Examples
     validation: Examples
     test: Examples | None
+    out_of_scope_train: Examples
     out_of_scope_validation: Examples
     out_of_scope_test: Examples
     provenance: dict[str, Any]
@@ -175,8 +177,8 @@ def from_files(
 ) -> TrainingData:
     """Load files of one's own; without a validation file, validation is carved out of training.
 
-    All rows of the file ``out_of_scope`` are out-of-scope examples, whatever their labels. They
-    belong to the test if there is one, else to validation.
+    All rows of the file ``out_of_scope`` are out-of-scope examples, whatever their labels, and
+    belong to training.
 
     Raises:
         DataError: a file can't be used, or validation and test don't go with the training file.
@@ -186,7 +188,7 @@ def from_files(
         split: load_file(path, text_column, label_column) for split, path in paths.items() if path
     }
     if out_of_scope:
-        files["oos_test" if test else "oos_validation"] = load_file(out_of_scope, text_column, None)
+        files["oos_train"] = load_file(out_of_scope, text_column, None)
     provenance = {
         "name": train.name,
         "licence": None,
@@ -344,18 +346,18 @@ def _assemble(
             found.append(Finding(name, what, len(missing), (), min(missing)))
 
     outside = {
-        is_test: sum(
-            (file.out_of_scope for stem, file in files.items() if stem.endswith("test") == is_test),
-            Examples(),
+        split: sum(
+            (file.out_of_scope for stem, file in files.items() if stem.endswith(split)), Examples()
         )
-        for is_test in (False, True)
+        for split in ("train", "validation", "test")
     }
+    if not len(outside["validation"]):
+        outside["train"], outside["validation"] = _carve_out_of_scope(outside["train"], seed)
     sizes = {
         "train": len(trained),
         "validation": len(validated),
         "test": len(test.examples) if test else 0,
-        "out-of-scope validation": len(outside[False]),
-        "out-of-scope test": len(outside[True]),
+        **{f"out-of-scope {split}": len(examples) for split, examples in outside.items()},
     }
     return TrainingData(
         name=name,
@@ -363,8 +365,9 @@ def _assemble(
         train=trained,
         validation=validated,
         test=test.examples if test else None,
-        out_of_scope_validation=outside[False],
-        out_of_scope_test=outside[True],
+        out_of_scope_train=outside["train"],
+        out_of_scope_validation=outside["validation"],
+        out_of_scope_test=outside["test"],
         provenance=provenance,
         report=DataReport(name, len(labels), sizes, tuple(found)),
     )
@@ -473,6 +476,18 @@ def _carve(train: DataFile, seed: int) -> tuple[Examples, Examples]:
     return (
         examples.select(i for i in everything if i not in held_out),
         examples.select(i for i in everything if i in held_out),
+    )
+
+
+def _carve_out_of_scope(examples: Examples, seed: int) -> tuple[Examples, Examples]:
+    """Set a part of the out-of-scope examples aside to measure with; equal texts stay together."""
+    distinct = list(dict.fromkeys(key(text) for text in examples.texts))
+    Random(seed).shuffle(distinct)
+    held_out = set(distinct[: round(VALIDATION_SHARE * len(distinct))])
+    places = range(len(examples))
+    return (
+        examples.select(i for i in places if key(examples.texts[i]) not in held_out),
+        examples.select(i for i in places if key(examples.texts[i]) in held_out),
     )
 
 

@@ -2,8 +2,8 @@
 
 Precision, recall, F1, ROC and the confusion matrix are scikit-learn's. The expected calibration
 error is that of Guo et al. 2017, "On Calibration of Modern Neural Networks" (arXiv:1706.04599).
-Out-of-scope detection takes in-scope texts as the positives and the confidence as the score, as
-Hendrycks & Gimpel 2017 (arXiv:1610.02136) and Liang et al. 2018 (arXiv:1706.02690) do.
+Out-of-scope detection takes in-scope texts as the positives and the greatest of a text's scores as
+what tells them apart, as Hendrycks et al. 2022 (arXiv:1911.11132) do.
 
 Every rate is a fraction between 0 and 1.
 """
@@ -68,7 +68,7 @@ class Confusion:
 
 @dataclass(frozen=True, slots=True)
 class OutOfScope:
-    """How well the confidence tells out-of-scope texts from in-scope ones."""
+    """How well its greatest score tells an out-of-scope text from an in-scope one."""
 
     texts: int
     """How many out-of-scope texts there are."""
@@ -76,11 +76,11 @@ class OutOfScope:
     fpr_at_95_tpr: float
     """The share of them that is accepted where at least 95 % of the in-scope texts are."""
     threshold: float
-    """The least confidence that is accepted."""
+    """The least score that is accepted."""
     caught: float
-    """The share of the out-of-scope texts whose confidence lies below the threshold."""
+    """The share of the out-of-scope texts whose score lies below the threshold."""
     falsely_rejected: float
-    """The share of the in-scope texts whose confidence does."""
+    """The share of the in-scope texts whose score does."""
     roc: tuple[tuple[float, float], ...]
     """At most `ROC_POINTS` points (false positive rate, true positive rate) of the curve."""
 
@@ -126,25 +126,25 @@ class Microseconds:
 
 
 class Scorer(Protocol):
-    """What can be timed: a `Classifier`, or a trainer beside it."""
+    """What can be measured: a `Classifier`, or a trainer beside it."""
 
     def probabilities(self, texts: Sequence[str], /) -> NDArray[np.float64]:
         """Probabilities of shape (N, C), one row a text, each summing to 1."""
+
+    def scores(self, texts: Sequence[str], /) -> NDArray[np.float64]:
+        """What the probabilities are made of, shape (N, C), in a unit of the scorer's own."""
 
 
 def evaluate(
     probabilities: ArrayLike,
     labels: ArrayLike,
     classes: Sequence[str],
-    *,
-    out_of_scope_probabilities: ArrayLike | None = None,
-    threshold: float = 0.0,
+    out_of_scope: OutOfScope | None = None,
 ) -> Evaluation:
     """Measure probabilities of shape (N, C) against labels of shape (N,), indices of C classes.
 
     The intent of the greatest probability is the prediction, and that probability its confidence.
-    Given ``out_of_scope_probabilities`` of shape (M, C), also measures how well the confidence
-    rejects them, with ``threshold`` as the least confidence that is accepted.
+    ``out_of_scope`` is what `out_of_scope` makes of the same examples.
 
     Raises:
         EvaluationError: the shapes disagree, there is no example, a label is not an index of a
@@ -184,11 +184,57 @@ def evaluate(
         confusions=tuple(Confusion(classes[i], classes[j], count) for i, j, count in confusions),
         confused_intents=tuple(classes[i] for i in confused),
         confusion_matrix=tuple(map(tuple, matrix[np.ix_(confused, confused)].tolist())),
-        out_of_scope=None
-        if out_of_scope_probabilities is None
-        else _out_of_scope(
-            confidence, _probabilities(out_of_scope_probabilities, classes).max(axis=1), threshold
-        ),
+        out_of_scope=out_of_scope,
+    )
+
+
+def out_of_scope(inside: ArrayLike, outside: ArrayLike, threshold: float) -> OutOfScope:
+    """Measure how well scores tell in-scope texts from out-of-scope ones.
+
+    Args:
+        inside: shape (N, C), the scores of in-scope texts.
+        outside: shape (M, C), M ≥ 1, those of out-of-scope ones.
+        threshold: the least greatest score of a text that is accepted.
+    """
+    accepted, rejected = np.max(inside, axis=1), np.max(outside, axis=1)
+    in_scope = np.repeat([1, 0], [len(accepted), len(rejected)])
+    scores = np.concatenate([accepted, rejected])
+    fpr, tpr, _ = metrics.roc_curve(in_scope, scores, drop_intermediate=False)
+    shown = np.unique(np.linspace(0, len(fpr) - 1, ROC_POINTS).round().astype(int))
+    return OutOfScope(
+        texts=len(rejected),
+        auroc=float(metrics.auc(fpr, tpr)),
+        fpr_at_95_tpr=float(fpr[tpr >= 0.95][0]),
+        threshold=threshold,
+        caught=float(np.mean(rejected < threshold)),
+        falsely_rejected=float(np.mean(accepted < threshold)),
+        roc=tuple(zip(fpr[shown].tolist(), tpr[shown].tolist(), strict=True)),
+    )
+
+
+def evaluate_scorer(
+    scorer: Scorer,
+    texts: Sequence[str],
+    labels: ArrayLike,
+    classes: Sequence[str],
+    outside: Sequence[str],
+    threshold: float,
+) -> Evaluation:
+    """Measure a scorer on N ≥ 1 texts and their labels, and on texts of no intent if given.
+
+    Args:
+        scorer: what is measured.
+        texts: N of them.
+        labels: shape (N,), the places of their intents in ``classes``.
+        classes: the scorer's intents.
+        outside: texts of no intent.
+        threshold: the least score that is accepted.
+    """
+    return evaluate(
+        scorer.probabilities(texts),
+        labels,
+        classes,
+        out_of_scope(scorer.scores(texts), scorer.scores(outside), threshold) if outside else None,
     )
 
 
@@ -196,7 +242,7 @@ def evaluate_classifier(
     classifier: Classifier,
     texts: Sequence[str],
     intents: Sequence[str],
-    out_of_scope: Sequence[str] = (),
+    outside: Sequence[str] = (),
 ) -> Evaluation:
     """Measure a classifier on texts and their intents, and on texts of no intent if given.
 
@@ -214,12 +260,9 @@ def evaluate_classifier(
             f"{count} of {len(intents)} examples have the intent {intent!r}{others}, which is none "
             f"of the artifact's {len(classes)} intents: rename it, or leave those examples out"
         )
-    return evaluate(
-        classifier.probabilities(texts),
-        [index[intent] for intent in intents],
-        classes,
-        out_of_scope_probabilities=classifier.probabilities(out_of_scope) if out_of_scope else None,
-        threshold=classifier.artifact.threshold,
+    labels = [index[intent] for intent in intents]
+    return evaluate_scorer(
+        classifier, texts, labels, classes, outside, classifier.artifact.threshold
     )
 
 
@@ -278,21 +321,3 @@ def _worst_confusions(matrix: NDArray[np.int64]) -> list[tuple[int, int, int]]:
     mistakes = np.argwhere(matrix * (1 - np.eye(len(matrix), dtype=matrix.dtype)))
     counted = [(int(i), int(j), int(matrix[i, j])) for i, j in mistakes]
     return sorted(counted, key=lambda mistake: -mistake[2])[:WORST_CONFUSIONS]
-
-
-def _out_of_scope(
-    inside: NDArray[np.float64], outside: NDArray[np.float64], threshold: float
-) -> OutOfScope:
-    in_scope = np.repeat([1, 0], [len(inside), len(outside)])
-    scores = np.concatenate([inside, outside])
-    fpr, tpr, _ = metrics.roc_curve(in_scope, scores, drop_intermediate=False)
-    shown = np.unique(np.linspace(0, len(fpr) - 1, ROC_POINTS).round().astype(int))
-    return OutOfScope(
-        texts=len(outside),
-        auroc=float(metrics.auc(fpr, tpr)),
-        fpr_at_95_tpr=float(fpr[tpr >= 0.95][0]),
-        threshold=threshold,
-        caught=float(np.mean(outside < threshold)),
-        falsely_rejected=float(np.mean(inside < threshold)),
-        roc=tuple(zip(fpr[shown].tolist(), tpr[shown].tolist(), strict=True)),
-    )

@@ -13,12 +13,16 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from scipy.special import softmax
 
 import neuralbits
 from model_training import budget, calibration
 from model_training.data import TrainingData
-from model_training.evaluation import Evaluation, Scorer, evaluate, microseconds_per_text
+from model_training.evaluation import (
+    Evaluation,
+    Scorer,
+    evaluate_scorer,
+    microseconds_per_text,
+)
 from model_training.history import EpochRecord
 from model_training.joint import JointTraining, Stopped
 from model_training.model_card import model_card
@@ -68,7 +72,7 @@ def train(
 
     Raises:
         TrainingError: the output can't be written, there is no such device, there is a checkpoint
-            that can't be used, or the job was stopped before the first epoch ended.
+            that can't be used, or the job was stopped before there was a network to keep.
         BudgetError: the network doesn't fit ``max_size``, or none does.
         OSError: a file can't be written.
     """
@@ -105,7 +109,7 @@ def train(
     checkpoint.restore(training)
     _run(training, checkpoint, console)
     if training.best is None:
-        raise TrainingError("stopped before the first epoch ended, so there is no artifact yet")
+        raise TrainingError("stopped before there was a network to keep, so there is no artifact")
     report = _finish(training, data, output, provenance)
     if training.finished:
         checkpoint.delete()
@@ -154,22 +158,25 @@ def _finish(
     """Calibrate, measure and write the artifact, then its card and its report."""
     settings = training.settings
     classifier = _calibrate(training, data, provenance)
+    allowed = settings.max_false_rejects
 
-    def measure(scorer: Scorer, threshold: float) -> dict[str, Evaluation]:
+    def measure(scorer: Scorer) -> dict[str, Evaluation]:
+        # Each by the same policy: the artifact's threshold is found again.
+        validated = scorer.scores(data.validation.texts).max(axis=1)
+        threshold = calibration.threshold(validated, allowed)
         return {
-            split: evaluate(
-                scorer.probabilities(examples.texts),
+            split: evaluate_scorer(
+                scorer,
+                examples.texts,
                 data.label_indices(examples),
                 data.labels,
-                out_of_scope_probabilities=scorer.probabilities(out_of_scope.texts)
-                if len(out_of_scope)
-                else None,
-                threshold=threshold,
+                outside.texts,
+                threshold,
             )
-            for split, (examples, out_of_scope) in data.measured_splits.items()
+            for split, (examples, outside) in data.measured_splits.items()
         }
 
-    evaluations = measure(classifier, classifier.artifact.threshold)
+    evaluations = measure(classifier)
     metrics = {
         split: {
             "accuracy": round(evaluation.accuracy, 4),
@@ -193,9 +200,10 @@ def _finish(
             name=settings.trainer.names,
             bytes=sum(4 * p.numel() for p in training.trainer.parameters()),
             microseconds_per_text=microseconds_per_text(training.trainer, texts),
-            evaluation=measure(training.trainer, classifier.artifact.threshold),
+            evaluation=measure(training.trainer),
         ),
         history=training.history,
+        sensitivities=training.sensitivities() if settings.pruning.sensitivity else (),
         data=data.report,
         settings=asdict(settings),
         provenance=written.provenance,
@@ -212,13 +220,13 @@ def _calibrate(
 ) -> Classifier:
     """Set temperature and threshold of the best network on the validation split."""
     network = training.best_network()
-    logits = training.validation_logits(network)
-    temperature = calibration.temperature(logits, data.label_indices(data.validation))
-    confidences = softmax(logits / temperature, axis=1).max(axis=1)
-    threshold = calibration.threshold(confidences, training.settings.max_false_rejects)
-    projection = training.settings.projection
+    scores = training.validation_scores(network)
+    temperature = calibration.temperature(
+        scores * network.scale, data.label_indices(data.validation)
+    )
+    threshold = calibration.threshold(scores.max(axis=1), training.settings.max_false_rejects)
     return Classifier(
-        Artifact(projection, network, data.labels, temperature, threshold, provenance)
+        Artifact(training.projection, network, data.labels, temperature, threshold, provenance)
     )
 
 
@@ -227,7 +235,7 @@ class _Checkpoint:
 
     def __init__(self, output: Path, settings: Settings, data: TrainingData) -> None:
         self.path = output.with_name(f"{output.name}.checkpoint")
-        learned_from = repr((data.labels, data.train, data.validation))
+        learned_from = repr((data.labels, data.train, data.validation, data.out_of_scope_train))
         # What a run must share with the one that left the checkpoint, in types that are safe
         # to unpickle.
         self._run = {

@@ -10,8 +10,9 @@ less.
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from itertools import zip_longest
 from random import Random
 from typing import Any
@@ -21,17 +22,23 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from model_training import group_lasso, low_rank
 from model_training.data import TrainingData
 from model_training.history import EpochRecord
 from model_training.observed_ngrams import ObservedNgrams
 from model_training.projection_network import ProjectionNetwork
+from model_training.pruning import Pruning
+from model_training.sensitivity import Sensitivity, sensitivities
 from model_training.settings import Settings
 from model_training.slips import slip
+from model_training.specialists import Specialists, confusable
 from model_training.trainers import Ensemble, TokenCorpus
 from neuralbits.network import Network
 
 _PROJECTED_AHEAD = 4096  # texts
 _EVALUATED_AT_ONCE = 1024  # texts
+_PRUNED_EVERY = 32  # batches
+_OUTLIER_SHARE = 1 / 32  # out-of-scope texts to a text in scope: more cost accuracy
 
 Progress = Callable[[float], None]
 """Called now and then with the share of the epoch that is done."""
@@ -59,33 +66,42 @@ class JointTraining:
         self.stop = False
         """Set it, from a signal handler say, to end the epoch under way by `Stopped`."""
 
+        self.projection = settings.projection
+        """The projection whose bits the network reads, without the functions removed so far."""
+
         torch.manual_seed(settings.seed)
         self._generator = np.random.default_rng(settings.seed)
         self._labels = torch.from_numpy(data.label_indices(data.train))
-        # Each text as it is, then each with a slip: text i + N is text i misspelt.
+        # Each text as it is, then each with a slip: text i + N is text i misspelt. Then the
+        # out-of-scope texts.
         random = Random(settings.seed)
         slipped = [slip(text, random) for text in data.train.texts]
-        self._ngrams = ObservedNgrams(settings.projection, [*data.train.texts, *slipped])
+        outliers = data.out_of_scope_train.texts
+        self._outlier_count = len(outliers)
+        self._ngrams = ObservedNgrams(settings.projection, [*data.train.texts, *slipped, *outliers])
         self._tokens = TokenCorpus(data.train.texts, settings.trainer.buckets)
         self._validation_texts = data.validation.texts
         self._validation_labels = data.label_indices(data.validation)
         self._validation_ngrams = ObservedNgrams(settings.projection, data.validation.texts)
         self.trainer = Ensemble(len(data.labels), settings.trainer).to(device)
-        self.projection_network = ProjectionNetwork(
-            settings.projection.bits, len(data.labels), settings.network
-        ).to(device)
+        settings.specialists.check(len(data.labels))
+        self._specialists: Specialists | None = None
+        network = low_rank.unfactorised(
+            settings.projection.inputs,
+            len(data.labels),
+            settings.network,
+            settings.low_rank,
+            settings.epochs,
+        )
 
         # Batch normalisation needs two texts a batch.
         batches = min(math.ceil(len(data.train) / settings.batch_size), len(data.train) // 2)
         self._batch_count = batches
+        self._pruning = Pruning(settings.pruning)
         self._trainer_optimiser = _Optimiser(
             self.trainer, settings.trainer_learning_rate, settings.epochs * batches
         )
-        self._projection_optimiser = _Optimiser(
-            self.projection_network,
-            settings.projection_learning_rate,
-            settings.epochs * batches * settings.views,
-        )
+        self._teach(network, settings.low_rank.after or settings.epochs)
 
     @property
     def finished(self) -> bool:
@@ -99,14 +115,33 @@ class JointTraining:
             Stopped: `stop` was set; what the epoch did is not in `history` nor in `best`.
         """
         started = time.monotonic()
+        ended, factorised_after = len(self.history), self.settings.low_rank.after
+        if ended == factorised_after > 0:
+            self._factorise()
+        if self.settings.specialists.begin(ended):
+            groups = confusable(
+                self._predictions(), self.settings.specialists.groups, self.settings.seed
+            )
+            self._engage(groups)
+        held = self.settings.low_rank.holds(ended)
+        self.projection_network.first.weight.requires_grad_(not held)
         self.trainer.train()
         self.projection_network.train()
         losses = []
-        for done, texts, views in self._batches():
-            if self.stop:
-                raise Stopped
-            losses.append(self._train_batch(texts, views))
-            progress(done)
+        with closing(self._batches()) as batches:  # and with it its thread, also when stopped
+            for batch, (done, texts, views) in enumerate(batches):
+                if self.stop:
+                    raise Stopped
+                if batch % _PRUNED_EVERY == 0:
+                    self._prune(ended + batch / self._batch_count)
+                losses.append(self._train_batch(texts, views))
+                progress(done)
+        unsettled = self.settings.pruning.unsettled_epochs(self.settings.epochs)
+        if self.settings.pruning.group_lasso and ended == unsettled:
+            kept = self.projection.kept
+            small = group_lasso.small(self.projection_network.first.weight, len(kept))
+            self._remove([kept[place] for place in small])
+        self._prune(ended + 1)
         trainer, distillation, projection = np.mean(losses, axis=0).tolist()
         objective = self.settings.objective
         record = EpochRecord(
@@ -120,37 +155,60 @@ class JointTraining:
             projection_loss=projection,
             trainer_accuracy=self._accuracy(self.trainer.probabilities(self._validation_texts)),
             projection_accuracy=self._accuracy(
-                self.validation_logits(self.projection_network.fold())
+                self.validation_scores(self.projection_network.fold())
             ),
         )
-        if record.projection_accuracy >= max(
-            (earlier.projection_accuracy for earlier in self.history), default=0.0
-        ):
+        rivals = [
+            earlier.projection_accuracy
+            for earlier in self.history[max(factorised_after, unsettled) :]
+        ]
+        if ended >= factorised_after and record.projection_accuracy >= max(rivals, default=0.0):
             self.best = {
                 name: value.clone() for name, value in self.projection_network.state_dict().items()
             }
         self.history.append(record)
         return record
 
+    def _remove(self, functions: Sequence[int]) -> None:
+        """Go on without some of the functions that are left."""
+        kept = self.projection.kept
+        inputs = torch.tensor([function not in functions for function in kept])
+        inputs = inputs.repeat_interleave(self.projection.inputs // len(kept))
+        self._projection_optimiser.keep(self.projection_network.first.weight, inputs)
+        removed = tuple(sorted([*self.projection.removed, *functions]))
+        self.projection = dataclasses.replace(self.projection, removed=removed)
+        self._ngrams.projection = self._validation_ngrams.projection = self.projection
+
+    def _prune(self, epochs: float) -> None:
+        """Prune as much as is due after so many epochs."""
+        self._pruning.prune(self.projection_network, epochs / self.settings.epochs)
+
     def best_network(self) -> Network:
         """Fold the best projection network so far into the form that the artifact holds."""
+        return self._best_unfolded().fold()
+
+    def sensitivities(self) -> list[Sensitivity]:
+        """Prune the layers of the best projection network so far, and measure what is left."""
+        return sensitivities(
+            self._best_unfolded(), lambda network: self._accuracy(self.validation_scores(network))
+        )
+
+    def _best_unfolded(self) -> ProjectionNetwork:
         if self.best is None:
             raise ValueError("no epoch has ended yet, so there is no network to keep")
         with torch.random.fork_rng(devices=[]):  # a look at it doesn't change how the run goes on
-            best = ProjectionNetwork(
-                self.settings.projection.bits,
-                self.projection_network.intents,
-                self.settings.network,
-            )
+            best = self._blank()
         best.load_state_dict(self.best)
-        return best.fold()
+        # Stopped before it was pruned as far as it was to be, it has to fit the budget, too.
+        Pruning(self.settings.pruning).prune(best, done=1.0)
+        return best
 
-    def validation_logits(self, network: Network) -> npt.NDArray[np.float64]:
-        """Return what a folded network makes of the validation split: logits, shape (N, C)."""
+    def validation_scores(self, network: Network) -> npt.NDArray[np.float64]:
+        """Return what a folded network makes of the validation split: scores, shape (N, C)."""
         texts = np.arange(len(self._validation_ngrams))
         parts = np.array_split(texts, math.ceil(len(texts) / _EVALUATED_AT_ONCE))
         return np.concatenate(
-            [network.logits(self._validation_ngrams.project(part)) for part in parts]
+            [network.scores(self._validation_ngrams.project(part)) for part in parts]
         )
 
     def state(self) -> dict[str, Any]:
@@ -158,10 +216,12 @@ class JointTraining:
         return {
             "history": [dataclasses.asdict(record) for record in self.history],
             "best": self.best,
+            "removed": list(self.projection.removed),
             "trainer": self.trainer.state_dict(),
             "projection_network": self.projection_network.state_dict(),
             "trainer_optimiser": self._trainer_optimiser.state(),
             "projection_optimiser": self._projection_optimiser.state(),
+            "specialists": self._specialists.state() if self._specialists else None,
             "torch_generator": torch.get_rng_state(),
             "cuda_generators": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
             "numpy_generator": self._generator.bit_generator.state,
@@ -171,19 +231,73 @@ class JointTraining:
         """Take over what `state` returned."""
         self.history = [EpochRecord(**record) for record in state["history"]]
         self.best = state["best"]
+        if len(self.history) > self.settings.low_rank.after > 0:
+            self._teach(self._blank(), self.settings.epochs - self.settings.low_rank.after)
+        self._remove([each for each in state["removed"] if each in self.projection.kept])
         self.trainer.load_state_dict(state["trainer"])
         self.projection_network.load_state_dict(state["projection_network"])
         self._trainer_optimiser.restore(state["trainer_optimiser"])
         self._projection_optimiser.restore(state["projection_optimiser"])
+        if state["specialists"]:
+            self._engage(state["specialists"]["groups"]).restore(state["specialists"])
         torch.set_rng_state(state["torch_generator"])
         if self.device.type == "cuda":
             torch.cuda.set_rng_state_all(state["cuda_generators"])
         self._generator.bit_generator.state = state["numpy_generator"]
 
+    def _blank(self) -> ProjectionNetwork:
+        """Return an untrained network of the shape that the artifact gets."""
+        intents = self.projection_network.intents
+        return ProjectionNetwork(self.projection.inputs, intents, self.settings.network)
+
+    def _teach(self, network: ProjectionNetwork, epochs: int) -> None:
+        """Make this the projection network, to be trained for so many epochs."""
+        self.projection_network = network.to(self.device)
+        self._projection_optimiser = _Optimiser(
+            network,
+            self.settings.projection_learning_rate,
+            epochs * self._batch_count * self.settings.views,
+        )
+
+    def _factorise(self) -> None:
+        """Go on with a projection network whose first layer is a product of two."""
+
+        def texts() -> Iterator[tuple[Tensor, Tensor]]:
+            count = len(self._labels)
+            for part in np.array_split(np.arange(count), math.ceil(count / _EVALUATED_AT_ONCE)):
+                values = _values(self._ngrams.project(part), self.device)
+                yield values, self._labels[torch.from_numpy(part)].to(self.device)
+
+        settings = self.settings
+        network = low_rank.factorise(
+            self.projection_network, settings.network, settings.low_rank.metric, texts
+        )
+        self._teach(network, settings.epochs - settings.low_rank.after)
+
+    @torch.no_grad()
+    def _predictions(self) -> npt.NDArray[np.float64]:
+        """Return what the trainer predicts of the training texts while it learns: shape (N, C)."""
+        self.trainer.train()  # without dropout it would know these texts, and confuse nothing
+        texts = np.arange(len(self._labels))
+        predictions = [
+            self.trainer(self._tokens.batch(part).to(self.device)).softmax(dim=2).mean(dim=0).cpu()
+            for part in np.array_split(texts, self._batch_count)
+        ]
+        return torch.cat(predictions).double().numpy()
+
+    def _engage(self, groups: list[list[int]]) -> Specialists:
+        """Let a specialist for each group of intents take part from here on."""
+        settings = self.settings
+        specialists = Specialists(groups, settings.specialists, settings.trainer)
+        self._specialists = specialists.to(self.device)
+        return self._specialists
+
     def _batches(
         self,
-    ) -> Iterator[tuple[float, npt.NDArray[np.intp], list[npt.NDArray[np.uint8]]]]:
+    ) -> Generator[tuple[float, npt.NDArray[np.intp], list[npt.NDArray[np.uint8]]], None, None]:
         """Yield for each batch the share of the epoch then done, its texts and its views.
+
+        The last rows of a view are out-of-scope texts, if there are any to learn from.
 
         A thread projects what comes next while the networks learn from what came before.
         """
@@ -191,14 +305,21 @@ class JointTraining:
         batches = np.array_split(order, self._batch_count)
         together = max(1, _PROJECTED_AHEAD // self.settings.batch_size)
         groups = [batches[start : start + together] for start in range(0, len(batches), together)]
+        among = math.ceil(_OUTLIER_SHARE * self.settings.batch_size) if self._outlier_count else 0
 
         def project(group: list[npt.NDArray[np.intp]]) -> list[list[npt.NDArray[np.uint8]]]:
-            texts, ends = np.concatenate(group), np.cumsum([len(batch) for batch in group])[:-1]
+            ends = np.cumsum([len(batch) + among for batch in group])[:-1]
             views = []
             for _ in range(self.settings.views):
-                slipped = self._generator.random(len(texts)) < self.settings.slips
+                chosen = []
+                for batch in group:
+                    slipped = self._generator.random(len(batch)) < self.settings.slips
+                    chosen.append(batch + len(order) * slipped)
+                    if among:
+                        outliers = self._generator.integers(self._outlier_count, size=among)
+                        chosen.append(outliers + 2 * len(order))
                 bits = self._ngrams.project(
-                    texts + len(order) * slipped, self.settings.ngram_dropout, self._generator
+                    np.concatenate(chosen), self.settings.ngram_dropout, self._generator
                 )
                 views.append(np.split(bits, ends))
             return views
@@ -220,23 +341,43 @@ class JointTraining:
         """Take the steps that one batch asks for; return the three losses, means over the views."""
         objective = self.settings.objective
         labels = self._labels[torch.from_numpy(texts)].to(self.device)
-        trainer_logits = self.trainer(self._tokens.batch(texts).to(self.device))
+        tokens = self._tokens.batch(texts).to(self.device)
+        trainer_logits = self.trainer(tokens)
         trainer_loss = objective.trainer_loss(trainer_logits, labels)
         self._trainer_optimiser.step(objective.trainer_weight * trainer_loss)
 
         soft_labels = objective.soft_labels(trainer_logits)
+        if self._specialists:
+            soft_labels = self._specialists.refine(
+                tokens, labels, soft_labels, objective.temperature
+            )
         distillation = projection = 0.0
         for view in views:
-            logits = self.projection_network(_signs(view, self.device))
+            logits = self.projection_network(_values(view, self.device))
+            logits, outlier_logits = logits[: len(texts)], logits[len(texts) :]
             distillation_loss = objective.distillation_loss(logits, soft_labels)
             projection_loss = objective.projection_loss(logits, labels)
-            self._projection_optimiser.step(
-                objective.distillation_weight * distillation_loss
-                + objective.projection_weight * projection_loss
-            )
+            loss = objective.distillation_weight * distillation_loss
+            loss = loss + objective.projection_weight * projection_loss
+            if len(outlier_logits):
+                loss = loss + objective.outlier_weight * objective.outlier_loss(outlier_logits)
+            self._projection_optimiser.step(loss)
+            self._pruning.hold()
+            self._shrink()
             distillation += distillation_loss.item() / len(views)
             projection += projection_loss.item() / len(views)
         return trainer_loss.item(), distillation, projection
+
+    def _shrink(self) -> None:
+        """Take the group lasso's step, while it acts."""
+        settings = self.settings.pruning
+        unsettled = settings.unsettled_epochs(self.settings.epochs)
+        if settings.group_lasso and len(self.history) <= unsettled:
+            group_lasso.shrink(
+                self.projection_network.first.weight,
+                len(self.projection.kept),
+                settings.group_lasso * self._projection_optimiser.rate,
+            )
 
     def _accuracy(self, scores: npt.NDArray[np.float64]) -> float:
         return float(np.mean(scores.argmax(axis=1) == self._validation_labels))
@@ -262,6 +403,21 @@ class _Optimiser:
         self._adam.step()
         self._schedule.step()
 
+    @property
+    def rate(self) -> float:
+        """The learning rate of the next step."""
+        return float(self._schedule.get_last_lr()[0])
+
+    def keep(self, weights: nn.Parameter, inputs: Tensor) -> None:
+        """Keep the weights of some inputs, a mask of shape (I,), and what Adam knows of them."""
+        shape = weights.shape
+        state = self._adam.state.get(weights, {})
+        for name, value in state.items():
+            if value.shape == shape:
+                state[name] = value[:, inputs.to(value.device)]
+        weights.data = weights.data[:, inputs.to(weights.device)]
+        weights.grad = None
+
     def state(self) -> dict[str, Any]:
         return {"adam": self._adam.state_dict(), "schedule": self._schedule.state_dict()}
 
@@ -270,6 +426,11 @@ class _Optimiser:
         self._schedule.load_state_dict(state["schedule"])
 
 
-def _signs(bits: npt.NDArray[np.uint8], device: torch.device) -> Tensor:
-    """Turn bits, each 0 or 1, into what the projection network reads: -1 or 1, float32."""
-    return torch.from_numpy(bits).to(device).float().mul_(2).sub_(1)
+def _values(bits: npt.NDArray[np.uint8], device: torch.device) -> Tensor:
+    """Do what `neuralbits.network.read` does, in float32 on the device."""
+    codes = torch.from_numpy(bits).to(device)
+    count = codes.shape[1]
+    values = codes[:, 0].float().mul_(2**count)
+    for place in range(1, count):
+        values += codes[:, place] * 2 ** (count - place)
+    return values.sub_(2**count - 1)

@@ -48,7 +48,7 @@ def model_card(artifact: Artifact, report: TrainingReport, file_name: str, examp
         bytes=f"{artifact.size:,}",
         digest=_code(artifact.digest),
         language=_code(data["language"]) if "language" in data else "the language of its data",
-        threshold=f"{artifact.threshold:.3f}",
+        threshold=f"{artifact.threshold:,.0f}",
         out_of_scope=_out_of_scope(report.artifact.evaluation[outside], outside),
         calibration=percent(evaluation.expected_calibration_error),
         serve=shlex.quote(file_name),
@@ -132,8 +132,8 @@ kiosks, cars, chatbots, browsers.
 ## Limits
 
 - It knows the intents listed below and no other: every text gets the likeliest of them. An answer
-  whose confidence is below the **threshold of {threshold}** says `"in_scope": false`, and is best
-  treated as not understood. {out_of_scope}
+  whose score, the network's own sum, is below the **threshold of {threshold}** says
+  `"in_scope": false`, and is best treated as not understood. {out_of_scope}
 - It learnt from texts in {language}. Texts in another language get an answer, too, and it means
   little.
 - It judges one utterance by itself, without the conversation around it, and finds no slots such as
@@ -162,8 +162,9 @@ print(prediction.intent, prediction.confidence, prediction.in_scope)
 
 ## Measured
 
-Each figure names the split that it was measured on. Texts are caught or rejected at the artifact's
-threshold, by the trainer, too. The times are of the machine that trained.
+Each figure names the split that it was measured on. Texts are caught or rejected at a threshold
+that each network got by the same policy on the validation split. The times are of the machine that
+trained.
 
 {results}
 

@@ -21,6 +21,9 @@ class Objective:
     """λ2, of the projection network's loss against the trainer's prediction."""
     projection_weight: float = 1.0
     """λ3, of the projection network's loss against the labels."""
+    outlier_weight: float = 0.125
+    """Of the projection network's loss on out-of-scope examples, if there are any: there it is to
+    find all intents equally likely (outlier exposure, Hendrycks et al. 2019, arXiv:1812.04606)."""
     temperature: float = 1.0
     """T: both predictions are softened by it before they are compared; 1 in the paper."""
     scale_by_temperature: bool = True
@@ -32,7 +35,12 @@ class Objective:
         Raises:
             ValueError: a setting is out of its range; the sentence says which.
         """
-        for name in ("trainer_weight", "distillation_weight", "projection_weight"):
+        for name in (
+            "trainer_weight",
+            "distillation_weight",
+            "projection_weight",
+            "outlier_weight",
+        ):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be 0 or more")
         if not 0 < self.temperature < math.inf:
@@ -65,3 +73,7 @@ class Objective:
     def projection_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return D(h_p, y): shape (B, C) and (B,) in, a scalar out."""
         return functional.cross_entropy(logits, labels)
+
+    def outlier_loss(self, logits: Tensor) -> Tensor:
+        """Return the cross-entropy with the uniform distribution: shape (B, C) in, a scalar out."""
+        return -functional.log_softmax(logits, dim=1).mean()

@@ -35,7 +35,7 @@ class NetworkSettings:
     """The units of each hidden layer; none for a single layer, as in the paper."""
     first_precision: Precision = "binary"
     """The weights of the layer that reads the bits."""
-    precision: Precision = "int8"
+    precision: Precision = "int4"
     """The weights of the layers after it."""
     activation: Activation = "linear"
     """Of the hidden layers."""
@@ -158,32 +158,40 @@ def _numpy(tensor: Tensor | None) -> np.ndarray:
 
 def _on_grid(weights: np.ndarray) -> np.ndarray:
     """Round float weights as the artifact stores them."""
-    return packing.pack(weights, "float").astype(np.float64)
+    return packing.on_grid(weights)
 
 
 class ProjectionNetwork(nn.Module):
     """Neural bits in, logits out.
 
     Args:
-        bits: T·d, the number of neural bits.
+        inputs: how many numbers the projection gives it to read, T·d, or T·2^d in blocks.
         intents: C, the number of intents.
         settings: widths, precisions and activation.
     """
 
-    def __init__(self, bits: int, intents: int, settings: NetworkSettings) -> None:
+    def __init__(self, inputs: int, intents: int, settings: NetworkSettings) -> None:
         super().__init__()
         self.intents = intents
         self.hidden = nn.Sequential()
-        inputs, precision = bits, settings.first_precision
+        precision = settings.first_precision
         for units in settings.widths:
             self.hidden.append(HiddenLayer(inputs, units, precision, settings.activation))
             inputs, precision = units, settings.precision
         self.output = QuantisedLinear(inputs, intents, precision)
         self.bias = nn.Parameter(torch.zeros(intents))
 
-    def forward(self, bits: Tensor) -> Tensor:
-        """Map bits, shape (B, T·d), each -1 or 1, to logits, shape (B, C)."""
-        logits: Tensor = self.output(self.hidden(bits)) + self.bias
+    @property
+    def first(self) -> QuantisedLinear:
+        """The linear map that reads the bits."""
+        if not self.hidden:
+            return self.output
+        assert isinstance(self.hidden[0], HiddenLayer)
+        return self.hidden[0].linear
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Map what `neuralbits.network.read` makes of bits, (B, T·d), to logits, (B, C)."""
+        logits: Tensor = self.output(self.hidden(values)) + self.bias
         return logits
 
     def fold(self) -> Network:

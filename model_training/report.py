@@ -21,6 +21,7 @@ from matplotlib.ticker import MaxNLocator
 from model_training.data import DataReport
 from model_training.evaluation import Evaluation, Microseconds
 from model_training.history import EpochRecord
+from model_training.sensitivity import Sensitivity
 from neuralbits.files import replacing
 
 SCHEMA = 1
@@ -52,6 +53,8 @@ class TrainingReport:
     settings: Mapping[str, Any]
     """Of JSON's types, as is the provenance."""
     provenance: Mapping[str, Any]
+    sensitivities: Sequence[Sensitivity] = ()
+    """What is left when layers are pruned, if that was asked for, on the validation split."""
 
 
 def write_report(report: TrainingReport, html_path: Path, metrics_path: Path) -> None:
@@ -75,7 +78,7 @@ def metrics(report: TrainingReport) -> dict[str, Any]:
 def comparison(report: TrainingReport) -> list[tuple[str, str, str, str]]:
     """Return rows to print: what was measured, the artifact's, the trainer's, the difference.
 
-    What is caught and what is rejected, of both networks, is so at the artifact's threshold.
+    What is caught and what is rejected is so at a threshold of each network's own, by one policy.
     """
     ours, theirs = report.artifact, report.trainer
     rows = []
@@ -141,6 +144,11 @@ def html(report: TrainingReport) -> str:
     sections = {
         "Trainer against artifact": _table(head, comparison(report)),
         "Training": _training(report.history),
+        **(
+            {"Sensitivity to pruning": _sensitivities(report.sensitivities)}
+            if report.sensitivities
+            else {}
+        ),
         "Calibration": _calibration(evaluation, split),
         "Out-of-scope texts": _out_of_scope(report.artifact.evaluation[outside], outside),
         "Confusions": _confusions(evaluation, split),
@@ -199,6 +207,14 @@ def _training(history: Sequence[EpochRecord]) -> str:
     )
 
 
+def _sensitivities(measured: Sequence[Sensitivity]) -> str:
+    return (
+        "<p>Accuracy on the validation split when the smallest weights of one layer, a share of "
+        "them, are set to 0 and nothing is trained further. Layer 0 reads the bits.</p>"
+        + _records(measured)
+    )
+
+
 def _calibration(evaluation: Evaluation, split: str) -> str:
     bins, error = evaluation.bins, percent(evaluation.expected_calibration_error)
 
@@ -229,19 +245,19 @@ def _out_of_scope(evaluation: Evaluation, split: str) -> str:
         axes = figure.subplots()
         axes.plot(*zip(*outside.roc, strict=True), "C0", label="every threshold")
         chosen = 1 - outside.caught, 1 - outside.falsely_rejected
-        axes.plot(*chosen, "C1o", label=f"the artifact's: {outside.threshold:.3f}")
+        axes.plot(*chosen, "C1o", label=f"the artifact's: {outside.threshold:,.0f}")
         axes.plot([0, 1], [0, 1], "k--", label="chance")
         axes.set(xlabel="out-of-scope texts accepted", ylabel="in-scope texts accepted")
         axes.legend()
 
     return (
-        f"<p>Below the artifact's threshold, a confidence of {outside.threshold:.3f}, lie "
+        f"<p>Below the artifact's threshold, a score of {outside.threshold:,.0f}, lie "
         f"<strong>{percent(outside.caught)}</strong> of {outside.texts:,} out-of-scope texts "
         f"(caught) and {percent(outside.falsely_rejected)} of the {escape(split)} split's "
         f"{evaluation.examples:,} examples (falsely rejected). Where 95 % of those are accepted, "
         f"{percent(outside.fpr_at_95_tpr)} of the out-of-scope texts are, too. The trainer's "
-        "figures, in the first table, are at the artifact's threshold as well.</p>"
-        f"{_chart(f'ROC curve of the confidence; area below it: {outside.auroc:.4f}', roc)}"
+        "figures, in the first table, are at a threshold of its own, set by the same policy.</p>"
+        f"{_chart(f'ROC curve of the score; area below it: {outside.auroc:.4f}', roc)}"
     )
 
 
@@ -312,7 +328,7 @@ def _records(records: Sequence[Any], kind: str = "figures") -> str:
 def _cell(field: str, value: Any) -> str:
     if not isinstance(value, float):
         return _text(value)
-    is_share = field.endswith(("accuracy", "confidence", "precision", "recall", "f1"))
+    is_share = field.endswith(("share", "accuracy", "confidence", "precision", "recall", "f1"))
     return percent(value) if is_share else f"{value:.3f}"
 
 

@@ -4,12 +4,15 @@ Its defaults are those of `neuralbits train`; the report and the checkpoint reco
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
+from model_training.low_rank import LowRankSettings
 from model_training.objective import Objective
 from model_training.projection_network import NetworkSettings
+from model_training.pruning import PruningSettings
+from model_training.specialists import SpecialistSettings
 from model_training.trainers import TrainerSettings
 from neuralbits.errors import NeuralbitsError
 from neuralbits.projection import Projection
@@ -27,13 +30,16 @@ class Settings:
     network: NetworkSettings = field(default_factory=NetworkSettings)
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
     objective: Objective = field(default_factory=Objective)
+    specialists: SpecialistSettings = field(default_factory=SpecialistSettings)
+    low_rank: LowRankSettings = field(default_factory=LowRankSettings)
+    pruning: PruningSettings = field(default_factory=PruningSettings)
     seed: int = 0
     epochs: int = 30
     views: int = 2
     """How often an epoch shows the projection network each text, n-grams dropped anew."""
     ngram_dropout: float = 0.4
     """From each text a share of its n-grams is dropped, drawn between 0 and this every time."""
-    slips: float = 0.2
+    slips: float = 0.3
     """The share of the views in which the text has one slip of the finger."""
     batch_size: int = 64
     trainer_learning_rate: float = 4e-3
@@ -41,7 +47,7 @@ class Settings:
     projection_learning_rate: float = 2e-3
     """The peak learning rate of the projection network, on the same schedule."""
     max_false_rejects: float = 0.04
-    """The share of in-scope texts that may be taken for out-of-scope ones."""
+    """The share of in-scope validation texts that may be taken for out-of-scope ones."""
 
     def __post_init__(self) -> None:
         """Refuse what no run can be made with.
@@ -60,6 +66,17 @@ class Settings:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"seed is {self.seed}, not within 0 and 2**32 - 1")
+        for share, precision in (("first_share", "first_precision"), ("share", "precision")):
+            if getattr(self.pruning, share) and getattr(self.network, precision) == "binary":
+                raise ValueError(
+                    f"pruning.{share} is {getattr(self.pruning, share)}, but a binary weight can't "
+                    f"be 0; take network.{precision}=ternary, or leave pruning.{share} at 0"
+                )
+        if self.pruning.prunes and self.low_rank.after:
+            raise ValueError(
+                "pruning and low_rank.after exclude each other: factorised, what was pruned would "
+                "come back; leave one of them at 0"
+            )
 
     def override(self, assignments: Iterable[str]) -> "Settings":
         """Return these settings with some set anew.
@@ -71,42 +88,80 @@ class Settings:
         Raises:
             SettingsError: there is no such setting, or the value isn't of its type.
         """
-        settings = self
+        parsed = []
         for assignment in assignments:
             path, equals, value = assignment.partition("=")
             if not equals:
                 raise SettingsError(f"{assignment!r} sets nothing; write it like epochs=30")
-            settings = _assign(settings, path.split("."), value, assignment)
-        return settings
+            parsed.append(_Assignment(path.split("."), value, assignment))
+        return _assign(self, parsed)
+
+
+def parse_share(text: str) -> float:
+    """Read a share such as ``4%`` or ``0.04``.
+
+    Raises:
+        SettingsError: the text is none, or not below 1.
+    """
+    number, percent, rest = text.strip().partition("%")
+    try:
+        share = float(number) / (100 if percent else 1)
+    except ValueError:
+        share = math.nan
+    if rest or not 0 <= share < 1:
+        raise SettingsError(f"{text!r} is no share below 1; write it like 4% or 0.04")
+    return share
 
 
 _Group = TypeVar("_Group")
 
 
-def _assign(group: _Group, path: list[str], value: str, assignment: str) -> _Group:
-    """Set the value that a path of names leads to; ``assignment`` is for the error's sentence."""
+class _Assignment(NamedTuple):
+    path: list[str]
+    """The names that lead to the setting."""
+    value: str
+    whole: str
+    """As the user wrote it, for an error's sentence."""
+
+
+def _assign(group: _Group, assignments: Sequence[_Assignment]) -> _Group:
+    """Make all the assignments at once: what they give has to be allowed, not each step to it."""
     names = [each.name for each in fields(group)] if is_dataclass(group) else []
-    if path[0] not in names:
-        raise SettingsError(
-            f"--set {assignment}: there is no {path[0]!r}"
-            + (f"; choose of {', '.join(names)}" if names else "")
-        )
-    current = getattr(group, path[0])
-    new: object
-    try:
+    new: dict[str, object] = {}
+    deeper: dict[str, list[_Assignment]] = {}
+    for path, value, whole in assignments:
+        if path[0] not in names:
+            raise SettingsError(
+                f"--set {whole}: there is no {path[0]!r}"
+                + (f"; choose of {', '.join(names)}" if names else "")
+            )
         if len(path) > 1:
-            new = _assign(current, path[1:], value, assignment)
-        elif isinstance(current, bool):
-            new = {"true": True, "false": False}[value.lower()]
-        elif isinstance(current, tuple):
-            parts = [part for part in value.split(",") if part]
-            new = tuple(parts if path[0] == "families" else map(int, parts))
-        elif isinstance(current, int | float | str):
-            new = type(current)(value)
-        else:
-            raise SettingsError(f"--set {assignment}: name one of the settings in {path[0]}")
-        return replace(group, **{path[0]: new})  # type: ignore[type-var]
-    except SettingsError:
-        raise
-    except (ValueError, KeyError) as error:
-        raise SettingsError(f"--set {assignment}: {error}") from None
+            deeper.setdefault(path[0], []).append(_Assignment(path[1:], value, whole))
+            continue
+        try:
+            new[path[0]] = _parse(path[0], value, getattr(group, path[0]))
+        except (ValueError, KeyError) as error:
+            raise SettingsError(f"--set {whole}: {error}") from None
+    for name, inner in deeper.items():
+        new[name] = _assign(getattr(group, name), inner)
+    try:
+        return replace(group, **new)  # type: ignore[type-var]
+    except ValueError as error:
+        wholes = " --set ".join(each.whole for each in assignments)
+        raise SettingsError(f"--set {wholes}: {error}") from None
+
+
+def _parse(name: str, value: str, current: object) -> object:
+    """Read a value of the type of the current one.
+
+    Raises:
+        ValueError, KeyError: it isn't of this type.
+    """
+    if isinstance(current, bool):
+        return {"true": True, "false": False}[value.lower()]
+    if isinstance(current, tuple):
+        parts = [part for part in value.split(",") if part]
+        return tuple(parts if name == "families" else map(int, parts))
+    if isinstance(current, int | float | str):
+        return type(current)(value)
+    raise ValueError(f"name one of the settings in {name}")

@@ -229,15 +229,22 @@ class Ensemble(nn.Module):
         """Return each member's logits: shape (members, B, C)."""
         return torch.stack([member(batch) for member in self.members])
 
-    @torch.no_grad()
     def probabilities(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
         """Return the probability of each intent for each text, the mean over the members.
 
         Shape (N, C), N ≥ 1. Dropout is off; the networks are in evaluation mode afterwards.
         """
+        return self._logits(texts).softmax(dim=2).mean(dim=0).cpu().numpy()
+
+    def scores(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
+        """Return the logit of each intent for each text likewise, the mean over the members."""
+        return self._logits(texts).mean(dim=0).cpu().numpy()
+
+    @torch.no_grad()
+    def _logits(self, texts: Sequence[str]) -> Tensor:
+        """Return each member's logits in double precision, shape (members, N, C)."""
         self.eval()
         corpus = TokenCorpus(texts, self.buckets)
         device = next(self.parameters()).device
         parts = np.array_split(np.arange(len(texts)), -(-len(texts) // _READ_AT_ONCE))
-        logits = torch.cat([self(corpus.batch(part).to(device)) for part in parts], dim=1)
-        return logits.double().softmax(dim=2).mean(dim=0).cpu().numpy()
+        return torch.cat([self(corpus.batch(part).to(device)) for part in parts], dim=1).double()

@@ -1,9 +1,9 @@
 """The artifact: one safetensors file with all that inference needs, and nothing else.
 
-The tensors are the packed weights, biases and multipliers of each layer. One metadata entry,
-``neuralbits``, holds the rest as JSON: the format's version, the projection's settings, the
-layers' shapes, the labels, the temperature and the threshold, the provenance, and a digest over
-all of it. docs/artifact.md describes every field.
+The tensors are the packed weights, biases and multipliers of each layer, and the labels,
+compressed. One metadata entry, ``neuralbits``, holds the rest as JSON: the format's version, the
+projection's settings, the layers' shapes, the temperature and the threshold, the provenance, and a
+digest over all of it. docs/artifact.md describes every field.
 """
 
 import contextlib
@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 import os
+import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -32,6 +33,8 @@ MAX_BYTES = 1 << 30
 """No artifact is larger; a larger file is refused unread."""
 
 _KEY = "neuralbits"
+_MAX_LABELS = 1 << 26
+"""Bytes; so few compressed ones could become gigabytes."""
 Tensors = dict[str, npt.NDArray[Any]]
 
 
@@ -50,7 +53,7 @@ class Artifact:
     temperature: float
     """What calibrates the logits: they are divided by it."""
     threshold: float
-    """The least confidence of an answer that counts as in scope."""
+    """The least score of an answer that counts as in scope."""
     provenance: dict[str, Any]
     """Where it comes from: data, seed, versions, measured figures. A JSON object."""
     digest: str = ""
@@ -71,6 +74,7 @@ def encode(artifact: Artifact) -> tuple[bytes, str]:
         tensors[f"layers.{index}.bias"] = layer.bias
         if layer.multiplier is not None:
             tensors[f"layers.{index}.multiplier"] = layer.multiplier
+    tensors["labels"] = _compress(artifact.labels)
     settings = _settings(artifact)
     settings["digest"] = digest = _digest(tensors, settings)
     # All metadata is one entry: safetensors doesn't promise an order, and equals are to be equal.
@@ -97,7 +101,6 @@ def _settings(artifact: Artifact) -> dict[str, Any]:
             ],
             "scale": float(artifact.network.scale),
         },
-        "labels": artifact.labels,
         "temperature": float(artifact.temperature),
         "threshold": float(artifact.threshold),
         "provenance": artifact.provenance,
@@ -149,7 +152,13 @@ def _build(settings: dict[str, Any], tensors: Tensors, digest: str, size: int) -
     """Assemble an artifact, checking every relation between its parts."""
     projection = settings["projection"]
     artifact = Artifact(
-        projection=Projection(**{**projection, "families": tuple(projection["families"])}),
+        projection=Projection(
+            **{
+                **projection,
+                "families": tuple(projection["families"]),
+                "removed": tuple(projection["removed"]),
+            }
+        ),
         network=Network(
             layers=[
                 _build_layer(layer, f"layers.{index}.", tensors)
@@ -157,7 +166,7 @@ def _build(settings: dict[str, Any], tensors: Tensors, digest: str, size: int) -
             ],
             scale=_positive(settings["network"], "scale"),
         ),
-        labels=tuple(settings["labels"]),
+        labels=_decompress(tensors.pop("labels")),
         temperature=_positive(settings, "temperature"),
         threshold=_number(settings, "threshold"),
         provenance=dict(settings["provenance"]),
@@ -166,8 +175,6 @@ def _build(settings: dict[str, Any], tensors: Tensors, digest: str, size: int) -
     )
     if tensors:
         raise ValueError(f"tensors that no layer uses: {sorted(tensors)}")
-    if not 0 <= artifact.threshold <= 1:
-        raise ValueError(f"the threshold {artifact.threshold}, not within 0 to 1")
     if not all(isinstance(label, str) and label for label in artifact.labels):
         raise ValueError("labels that are no text")
     "".join(artifact.labels).encode()  # a lone surrogate could never be sent: a ValueError
@@ -178,9 +185,10 @@ def _build(settings: dict[str, Any], tensors: Tensors, digest: str, size: int) -
         raise ValueError("a scale and a temperature that overflow")
 
     layers = artifact.network.layers
-    reads = artifact.projection.bits
+    reads = artifact.projection.inputs
+    largest = 2**artifact.projection.code_bits - 1
     for index, layer in enumerate(layers):
-        if layer.largest_sum(ACTIVATION_LIMIT if index else 1) >= 2**31:
+        if layer.largest_sum(ACTIVATION_LIMIT if index else largest) >= 2**31:
             raise ValueError(f"layer {index} with sums beyond 32 bits")
         if layer.inputs != reads:
             raise ValueError(f"layer {index} with {layer.inputs} inputs, where {reads} come in")
@@ -194,6 +202,32 @@ def _build(settings: dict[str, Any], tensors: Tensors, digest: str, size: int) -
     return artifact
 
 
+def _compress(labels: tuple[str, ...]) -> npt.NDArray[np.uint8]:
+    """Compress the labels: a JSON list by zlib, which the names of 150 intents fit into 1 kB."""
+    return np.frombuffer(zlib.compress(_dump(labels).encode(), 9), dtype=np.uint8)
+
+
+def _decompress(stored: npt.NDArray[np.uint8]) -> tuple[str, ...]:
+    """Undo `_compress`.
+
+    Raises:
+        ValueError: the array isn't one that `_compress` makes; the sentence says how.
+    """
+    if stored.dtype != np.uint8 or stored.ndim != 1:
+        raise ValueError(f"labels of shape {stored.shape} and type {stored.dtype}")
+    inflate = zlib.decompressobj()
+    try:
+        text = inflate.decompress(stored.tobytes(), _MAX_LABELS)
+    except zlib.error as error:
+        raise ValueError(f"labels that can't be decompressed ({error})") from None
+    if not inflate.eof or inflate.unused_data:
+        raise ValueError(f"labels that end too early or too late, or exceed {_MAX_LABELS} bytes")
+    labels = json.loads(text)
+    if not isinstance(labels, list) or _dump(labels).encode() != text:
+        raise ValueError("labels that neuralbits would write otherwise")
+    return tuple(labels)
+
+
 def _build_layer(settings: dict[str, Any], prefix: str, tensors: Tensors) -> Layer:
     """Assemble a layer, taking its tensors out of ``tensors``."""
     precision, inputs, units = settings["precision"], settings["inputs"], settings["units"]
@@ -204,7 +238,7 @@ def _build_layer(settings: dict[str, Any], prefix: str, tensors: Tensors) -> Lay
     if type(settings["shift"]) is not int or not 0 <= settings["shift"] <= 30:
         raise ValueError(f"the shift {settings['shift']!r}")
     layer = Layer(
-        weights=packing.unpack(tensors.pop(prefix + "weights"), precision, inputs),
+        weights=packing.unpack(tensors.pop(prefix + "weights"), precision, (units, inputs)),
         precision=precision,
         bias=tensors.pop(prefix + "bias"),
         multiplier=tensors.pop(prefix + "multiplier", None),
@@ -271,7 +305,7 @@ def _digest(tensors: Tensors, settings: dict[str, Any]) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
-def _dump(settings: dict[str, Any]) -> str:
+def _dump(settings: object) -> str:
     """Write JSON in the one form that the digest is taken over."""
     try:
         return json.dumps(settings, separators=(",", ":"), sort_keys=True, allow_nan=False)

@@ -28,7 +28,11 @@ class Prediction:
     confidence: float
     """Its calibrated probability."""
     in_scope: bool
-    """Whether the confidence reaches the artifact's threshold; never for a text without tokens."""
+    """Whether the intent's score reaches the artifact's threshold; never for a text without tokens.
+
+    The score, not the confidence: a softmax is sure of one intent as soon as the others are less
+    likely still (Hendrycks et al. 2022, arXiv:1911.11132; measured in docs/accuracy.md).
+    """
     intents: tuple[IntentConfidence, ...]
     """The ``top_k`` likeliest intents, the likeliest first."""
 
@@ -65,27 +69,38 @@ class Classifier:
 
     def probabilities(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
         """Return the probability of each intent for each text: shape (N, C), N ≥ 1."""
+        return self._probabilities(self.scores(texts))
+
+    def scores(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
+        """Return the score of each intent for each text: shape (N, C), N ≥ 1."""
         chunks = (texts[start : start + _CHUNK] for start in range(0, len(texts), _CHUNK))
-        return np.concatenate([self._probabilities(self._observe(chunk)) for chunk in chunks])
+        return np.concatenate([self._scores(self._observe(chunk)) for chunk in chunks])
 
     def _observe(self, texts: Sequence[str]) -> list[npt.NDArray[np.uint32]]:
         return [self.artifact.projection.features(text) for text in texts]
 
-    def _probabilities(self, observed: list[npt.NDArray[np.uint32]]) -> npt.NDArray[np.float64]:
+    def _scores(self, observed: list[npt.NDArray[np.uint32]]) -> npt.NDArray[np.float64]:
         bits = np.stack([self.artifact.projection.project(features) for features in observed])
-        return self.artifact.network.probabilities(bits, self.artifact.temperature)
+        return self.artifact.network.scores(bits)
+
+    def _probabilities(self, scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return self.artifact.network.probabilities(scores, self.artifact.temperature)
 
     def _classify(self, texts: Sequence[str], top_k: int) -> list[Prediction]:
         observed = self._observe(texts)
-        probabilities = self._probabilities(observed)
+        scores = self._scores(observed)
+        probabilities = self._probabilities(scores)
+        familiar = scores.max(axis=1) >= self.artifact.threshold
         # The first of equals wins, so the order doesn't hang on a sorting algorithm.
         ranking = np.argsort(-probabilities, axis=1, kind="stable")[:, :top_k]
         predictions = []
-        for features, row, ranked in zip(observed, probabilities, ranking, strict=True):
+        for features, row, ranked, reached in zip(
+            observed, probabilities, ranking, familiar, strict=True
+        ):
             intents = tuple(
                 IntentConfidence(self.artifact.labels[label], float(row[label])) for label in ranked
             )
             best = intents[0]
-            in_scope = len(features) > 0 and best.confidence >= self.artifact.threshold
+            in_scope = len(features) > 0 and bool(reached)
             predictions.append(Prediction(best.intent, best.confidence, in_scope, intents))
         return predictions

@@ -6,7 +6,7 @@ import shlex
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -16,6 +16,9 @@ from threadpoolctl import threadpool_limits
 import neuralbits
 from neuralbits.errors import NeuralbitsError
 from neuralbits.tables import Format
+
+if TYPE_CHECKING:
+    from model_training.data import TrainingData
 
 cli = typer.Typer(
     help="Intent detection small enough for any device.",
@@ -28,7 +31,12 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 TextColumnOption = Annotated[str, typer.Option(help="The column that holds the texts.")]
 LabelColumnOption = Annotated[str, typer.Option(help="The column that holds the intents.")]
 
-WIDTHS = ("projection.functions=", "projection.bits_per_function=", "network.widths=")
+WIDTHS = (
+    "projection.functions=",
+    "projection.dimensions=",
+    "projection.removed=",
+    "network.widths=",
+)
 """What --max-size chooses, unless one of them is set."""
 
 
@@ -87,7 +95,7 @@ def train(
     ] = None,
     test: Annotated[Path | None, typer.Option(help="Is measured once, at the end.")] = None,
     out_of_scope: Annotated[
-        Path | None, typer.Option(help="Texts of no intent, to measure their rejection on.")
+        Path | None, typer.Option(help="Texts of no intent, to learn their rejection from.")
     ] = None,
     dataset: Annotated[
         str | None,
@@ -104,6 +112,9 @@ def train(
     trainer: Annotated[
         str, typer.Option(help="lstm, feedforward or cnn, or several joined by +.")
     ] = "lstm",
+    max_false_rejects: Annotated[
+        str, typer.Option(help="The most in-scope validation texts to take for out of scope.")
+    ] = "4%",
     seed: Annotated[int, typer.Option(help="The same seed gives the same artifact.")] = 0,
     set_: Annotated[
         list[str] | None,
@@ -118,36 +129,24 @@ def train(
 ) -> None:
     """Train a projection network in the company of a trainer; write the artifact."""
     _require("torch", "train")
-    from model_training import budget, data, job
+    from model_training import budget, job
     from model_training.report import comparison
-    from model_training.settings import Settings, SettingsError
+    from model_training.settings import Settings, SettingsError, parse_share
     from model_training.trainers import TrainerSettings
 
     try:
-        chosen = Settings(seed=seed, trainer=TrainerSettings(names=trainer))
+        chosen = Settings(
+            seed=seed,
+            trainer=TrainerSettings(names=trainer),
+            max_false_rejects=parse_share(max_false_rejects),
+        )
     except ValueError as error:
         raise SettingsError(str(error)) from None
     chosen = chosen.override(set_ or [])
     size = budget.parse_size(max_size)
-    if train is None:
-        idle = {"--validation": validation, "--test": test, "--out-of-scope": out_of_scope}
-        if given := [option for option, value in idle.items() if value is not None]:
-            raise NeuralbitsError(f"{given[0]} goes with --train; a data set has its own splits")
-        if language is not None and dataset not in (None, "home-assistant"):
-            raise NeuralbitsError(f"--language goes with home-assistant, not with {dataset}")
-        loaded = data.from_name(dataset or "home-assistant", language or "en", seed)
-    else:
-        if dataset or language:
-            raise NeuralbitsError("--train and a data set exclude each other; leave one out")
-        loaded = data.from_files(
-            train,
-            validation,
-            test,
-            out_of_scope,
-            text_column=text_column,
-            label_column=label_column,
-            seed=seed,
-        )
+    loaded = _training_data(
+        train, validation, test, out_of_scope, dataset, language, text_column, label_column, seed
+    )
     print(loaded.report)
     # Where files lie and whether the run was interrupted make no difference to the artifact.
     files = {
@@ -172,6 +171,124 @@ def train(
     print(f"wrote {output}, and beside it the model card, the report and its figures")
     if len(report.history) < chosen.epochs:
         raise typer.Exit(130)  # stopped by Ctrl-C: what was to follow shouldn't
+
+
+@cli.command()
+def sweep(
+    output: Annotated[Path, typer.Option(help="The folder for artifacts, table and plot.")],
+    train: Annotated[
+        Path | None,
+        typer.Option(help="Utterances with their intents: CSV, TSV, JSONL or Parquet."),
+    ] = None,
+    validation: Annotated[
+        Path | None, typer.Option(help="By default, a part of the training data.")
+    ] = None,
+    test: Annotated[
+        Path | None, typer.Option(help="Is measured once for each artifact, at its end.")
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            help="Without --train: home-assistant (the default), clinc150, banking77 or snips."
+        ),
+    ] = None,
+    language: Annotated[
+        str | None, typer.Option(help="Of the home-assistant data set; en by default.")
+    ] = None,
+    text_column: TextColumnOption = "text",
+    label_column: LabelColumnOption = "intent",
+    bits: Annotated[
+        str | None,
+        typer.Option(help="Numbers of neural bits; by default 256,512,1024,2048,4096,8192."),
+    ] = None,
+    sizes: Annotated[
+        str | None,
+        typer.Option(help="Instead of bits, budgets such as 4KiB,8KiB,16KiB,32KiB,64KiB."),
+    ] = None,
+    seeds: Annotated[str, typer.Option(help="One or more, such as 0,1,2.")] = "0",
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A setting of every training, such as epochs=30."),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Trainings at a time; by default, one a core.")
+    ] = None,
+) -> None:
+    """Measure accuracy against bits, bytes and time; the same command resumes a sweep."""
+    _require("torch", "train")
+    from model_training import sweep as sweep_job
+    from model_training import sweep_plan
+    from model_training.sweep_results import table
+
+    source = {
+        "--train": train and train.name,  # as in train: where files lie makes no difference
+        "--validation": validation and validation.name,
+        "--test": test and test.name,
+        "--dataset": dataset,
+        "--language": language,
+        "--text-column": None if text_column == "text" else text_column,
+        "--label-column": None if label_column == "intent" else label_column,
+    }
+    words = [word for option, value in source.items() if value for word in (option, value)]
+    plan = sweep_plan.plan(bits, sizes, seeds, set_ or [], words)
+    loaded = {
+        seed: _training_data(
+            train, validation, test, None, dataset, language, text_column, label_column, seed
+        )
+        for seed in plan.seeds
+    }
+    print(loaded[plan.seeds[0]].report)
+    results, failed = sweep_job.run(plan, loaded, output, workers=workers)
+    if results:
+        titles, *rows = table(results)
+        shown = Table(*titles, box=None, pad_edge=False)
+        for row in rows:
+            shown.add_row(*row)
+        Console().print(shown)
+        print(f"wrote {output / 'sweep.json'} and {output / 'sweep.svg'}")
+    if failed:
+        raise NeuralbitsError(
+            f"{len(failed)} of the trainings failed ({', '.join(failed)}); the same command tries "
+            "them again"
+        )
+
+
+def _training_data(
+    train: Path | None,
+    validation: Path | None,
+    test: Path | None,
+    out_of_scope: Path | None,
+    dataset: str | None,
+    language: str | None,
+    text_column: str,
+    label_column: str,
+    seed: int,
+) -> "TrainingData":
+    """Load the files given, or else a data set.
+
+    Raises:
+        NeuralbitsError: the options contradict each other, or the data can't be had or used.
+    """
+    from model_training import data
+
+    if train is not None:
+        if dataset or language:
+            raise NeuralbitsError("--train and a data set exclude each other; leave one out")
+        return data.from_files(
+            train,
+            validation,
+            test,
+            out_of_scope,
+            text_column=text_column,
+            label_column=label_column,
+            seed=seed,
+        )
+    idle = {"--validation": validation, "--test": test, "--out-of-scope": out_of_scope}
+    if given := [option for option, value in idle.items() if value is not None]:
+        raise NeuralbitsError(f"{given[0]} goes with --train; a data set has its own splits")
+    if language is not None and dataset not in (None, "home-assistant"):
+        raise NeuralbitsError(f"--language goes with home-assistant, not with {dataset}")
+    return data.from_name(dataset or "home-assistant", language or "en", seed)
 
 
 @cli.command()
@@ -290,8 +407,13 @@ def serve(
 def inspect(artifact: ArtifactArgument, as_json: JsonOption = False) -> None:
     """Show what an artifact holds, and where it comes from."""
     held = neuralbits.load(artifact).artifact
-    layers = [
-        {"inputs": layer.inputs, "units": layer.units, "precision": layer.precision}
+    layers: list[dict[str, Any]] = [
+        {
+            "inputs": layer.inputs,
+            "units": layer.units,
+            "precision": layer.precision,
+            "zeros": round(float((layer.weights == 0).mean()), 4),
+        }
         for layer in held.network.layers
     ]
     if as_json:
@@ -313,11 +435,15 @@ def inspect(artifact: ArtifactArgument, as_json: JsonOption = False) -> None:
             "size": f"{held.size:,} bytes",
             "digest": held.digest,
             "intents": f"{len(held.labels)}: {json.dumps(held.labels, ensure_ascii=False)[1:-1]}",
-            "projection": f"{projection.functions} functions of {projection.bits_per_function} "
+            "projection": f"{projection.functions} functions"
+            + (f" ({len(projection.removed)} of them removed)" if projection.removed else "")
+            + f" of {projection.dimensions} "
             f"bits; an n-gram takes part in one of {projection.stride}",
             "n-grams": ", ".join(projection.families),
             **{
-                f"layer {index}": "{inputs} → {units}, {precision}".format(**layer)
+                f"layer {index}": (
+                    "{inputs} → {units}, {precision}, {zeros:.0%} zeros".format(**layer)
+                )
                 for index, layer in enumerate(layers)
             },
             "temperature": f"{held.temperature:.4f}",

@@ -69,6 +69,19 @@ class Layer:
         return np.clip(scaled, low, ACTIVATION_LIMIT)
 
 
+def read(bits: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+    """Read codes of b bits, shape (B, b, T·d), as the first layer's inputs, shape (B, T·d).
+
+    A bit counts -1 or 1, and the first of two counts double: -1 and 1, or -3, -1, 1 and 3.
+    """
+    count = bits.shape[1]
+    codes = bits[:, 0]
+    for place in range(1, count):
+        codes = 2 * codes + bits[:, place]
+    values: npt.NDArray[np.float64] = 2.0 * codes - (2**count - 1)
+    return values
+
+
 @dataclass(frozen=True, eq=False)
 class Network:
     """The projection network's learned part: layers that read bits, the last giving C scores."""
@@ -78,29 +91,25 @@ class Network:
     """What a score of 1 is as a logit."""
 
     def scores(self, bits: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-        """Score every intent: bits of shape (B, T·d) in, (B, C) out.
+        """Score every intent: bits of shape (B, b, T·d) in, (B, C) out.
 
-        Bits are read as -1 and 1. Scores are whole numbers if no layer is ``float``.
+        Scores are whole numbers if no layer is ``float``.
         """
-        values = 2 * bits.astype(np.float64) - 1
+        values = read(bits)
         *hidden, output = self.layers
         for layer in hidden:
             values = layer.activate(layer.accumulate(values))
         return output.accumulate(values)
 
-    def logits(self, bits: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-        """Return the scores in the unit of the softmax, shape (B, C)."""
-        return self.scores(bits) * self.scale
-
     def probabilities(
-        self, bits: npt.NDArray[np.uint8], temperature: float
+        self, scores: npt.NDArray[np.float64], temperature: float
     ) -> npt.NDArray[np.float64]:
-        """Return the intents' probabilities, shape (B, C), rows adding up to 1.
+        """Turn scores into probabilities, shape (B, C) in and out, rows adding up to 1.
 
-        The logits are divided by the temperature that calibrates them (Guo et al. 2017,
-        arXiv:1706.04599, eq. 9).
+        The logits, which are the scores in the unit of the softmax, are divided by the temperature
+        that calibrates them (Guo et al. 2017, arXiv:1706.04599, eq. 9).
         """
-        logits = self.logits(bits) / temperature
+        logits = scores * self.scale / temperature
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
         probabilities: npt.NDArray[np.float64] = odds / odds.sum(axis=1, keepdims=True)
         return probabilities

@@ -3,6 +3,10 @@
 Every precision but ``float`` holds whole numbers. A ``float`` layer is the uncompressed baseline:
 its weights lie on a grid (see `grid`), so that sums of them are exact in double precision and a
 prediction can't depend on the order of additions, that is, on the size of a batch.
+
+Where most weights are 0, a layer is stored sparsely: the weights that aren't, and the gaps between
+them in fields of a few bits (Han et al. 2016, arXiv:1510.00149, section 2). Fields of one bit are a
+bitmap; at 95 % zeros, those of 5 bits take less than half of its room.
 """
 
 from typing import Any, Literal, get_args
@@ -16,6 +20,11 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 LIMITS: dict[Precision, int] = {"binary": 1, "ternary": 1, "int4": 7, "int8": 127}
 """The largest magnitude of a weight, by precision."""
 
+MOST_SPARSE = 1 << 22
+"""A layer of more weights is stored densely, so that no small file unfolds to gigabytes."""
+
+_VALUE_BITS: dict[Precision, int] = {"ternary": 1, "int4": 4, "int8": 8, "float": 32}
+_HEADER = 5
 _GRID_BITS = 24
 
 
@@ -28,8 +37,15 @@ def grid(weights: npt.NDArray[np.floating[Any]]) -> float:
     return float(2.0 ** (np.frexp(largest)[1] - _GRID_BITS)) if largest else 1.0
 
 
+def on_grid(weights: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
+    """Round finite weights to the grid, as ``float`` stores them; the shape stays."""
+    step = grid(weights)
+    rounded: npt.NDArray[np.float32] = (np.rint(weights / step) * step).astype(np.float32)
+    return rounded.astype(np.float64)
+
+
 def pack(weights: npt.NDArray[Any], precision: Precision) -> npt.NDArray[Any]:
-    """Lay out a layer's weights for the file.
+    """Lay out a layer's weights for the file, sparsely where that takes fewer bytes.
 
     Args:
         weights: shape (units, inputs); whole numbers within the precision's limits, -1 and 1
@@ -40,11 +56,21 @@ def pack(weights: npt.NDArray[Any], precision: Precision) -> npt.NDArray[Any]:
         ``binary``: uint8 (units, ⌈inputs/8⌉), 1 for plus. ``ternary``: uint8
         (2, units, ⌈inputs/8⌉), the weights that aren't 0, and of these the positive ones.
         ``int4``: uint8 (units, ⌈inputs/2⌉), two's complement. ``int8`` and ``float`` (float32):
-        as they are. Bits and nibbles fill a byte from its low end.
+        as they are. Bits and nibbles fill a byte from its low end. Any but ``binary``, stored
+        sparsely: uint8 of one dimension, see `_pack_sparsely`.
     """
     if precision == "float":
-        step = grid(weights)
-        return (np.rint(weights / step) * step).astype(np.float32)
+        weights = on_grid(weights)
+    dense = _pack_densely(weights, precision)
+    if precision == "binary" or weights.size > MOST_SPARSE:
+        return dense
+    sparse = _pack_sparsely(weights.ravel(), precision)
+    return sparse if sparse.nbytes < dense.nbytes else dense
+
+
+def _pack_densely(weights: npt.NDArray[Any], precision: Precision) -> npt.NDArray[Any]:
+    if precision == "float":
+        return weights.astype("<f4")
     if precision == "int8":
         return weights.astype(np.int8)
     if precision == "int4":
@@ -57,12 +83,63 @@ def pack(weights: npt.NDArray[Any], precision: Precision) -> npt.NDArray[Any]:
     return np.stack([np.packbits(weights != 0, axis=1, bitorder="little"), positive])
 
 
-def unpack(stored: npt.NDArray[Any], precision: Precision, inputs: int) -> npt.NDArray[np.float64]:
+def _pack_sparsely(weights: npt.NDArray[Any], precision: Precision) -> npt.NDArray[np.uint8]:
+    """Lay out weights of shape (units · inputs,) by the n of them that aren't 0.
+
+    A byte w, n in four bytes from the low one, the n weights as a dense layer of one unit
+    (``ternary`` ones as ``binary``), and the gaps: how many zeros stand before each of the n.
+    A gap is written in fields of w bits, each that is all ones standing for 2^w - 1 zeros that go
+    on; bits fill a byte from its low end. Of the widths w from 1 to 8, that which takes the fewest
+    bits is chosen, the narrowest of equals. Zeros after the last of the n aren't written.
+    """
+    places = np.flatnonzero(weights)
+    gaps = np.diff(places, prepend=-1) - 1
+    width = min(range(1, 9), key=lambda w: int(w * (gaps // (2**w - 1) + 1).sum()))
+    longest = 2**width - 1
+    ends = np.cumsum(gaps // longest + 1) - 1
+    fields = np.full(ends[-1] + 1 if len(ends) else 0, longest, dtype=np.uint8)
+    fields[ends] = gaps % longest
+    bits = np.unpackbits(fields[:, None], axis=1, count=width, bitorder="little")
+    values = _pack_densely(weights[None, places], _stored_as(precision))
+    return np.concatenate(
+        [
+            np.array([width], dtype=np.uint8),
+            np.array([len(places)], dtype="<u4").view(np.uint8),
+            values.ravel().view(np.uint8),
+            np.packbits(bits.ravel(), bitorder="little"),
+        ]
+    )
+
+
+def _stored_as(precision: Precision) -> Precision:
+    """Return how the weights that aren't 0 are stored."""
+    return "binary" if precision == "ternary" else precision
+
+
+def unpack(
+    stored: npt.NDArray[Any], precision: Precision, shape: tuple[int, int]
+) -> npt.NDArray[np.float64]:
     """Undo `pack`: shape (units, inputs), float64 whatever the precision.
 
     Raises:
         ValueError: the stored array isn't one that `pack` makes; the sentence says how.
     """
+    if stored.ndim == 1:
+        weights = _unpack_sparsely(stored, precision, shape)
+    else:
+        weights = _unpack_densely(stored, precision, shape[1])
+    if not np.isfinite(weights).all():
+        raise ValueError("weights that are not finite")
+    if not np.array_equal(pack(weights, precision), stored):
+        raise ValueError(f"{precision} weights that are not in their canonical form")
+    if precision != "float" and np.abs(weights).max(initial=0) > LIMITS[precision]:
+        raise ValueError(f"{precision} weights beyond ±{LIMITS[precision]}")
+    return weights
+
+
+def _unpack_densely(
+    stored: npt.NDArray[Any], precision: Precision, inputs: int
+) -> npt.NDArray[np.float64]:
     expected = {"int8": np.int8, "float": np.float32}.get(precision, np.uint8)
     dimensions = 3 if precision == "ternary" else 2
     width = {"int8": inputs, "float": inputs, "int4": -(-inputs // 2)}.get(
@@ -74,18 +151,40 @@ def unpack(stored: npt.NDArray[Any], precision: Precision, inputs: int) -> npt.N
         raise ValueError(f"ternary weights in {len(stored)} planes")
 
     if precision in ("int8", "float"):
-        weights = stored.astype(np.float64)
-    elif precision == "int4":
+        return stored.astype(np.float64)
+    if precision == "int4":
         nibbles = np.stack([stored & 0x0F, stored >> 4], axis=2).reshape(len(stored), -1)
-        weights = ((nibbles[:, :inputs] ^ 8).astype(np.int8) - 8).astype(np.float64)
-    else:
-        bits = np.unpackbits(stored, axis=-1, count=inputs, bitorder="little").astype(np.float64)
-        weights = 2 * bits - 1 if precision == "binary" else bits[0] * (2 * bits[1] - 1)
-
-    if not np.isfinite(weights).all():
-        raise ValueError("weights that are not finite")
-    if not np.array_equal(pack(weights, precision), stored):
-        raise ValueError(f"{precision} weights that are not in their canonical form")
-    if precision != "float" and np.abs(weights).max(initial=0) > LIMITS[precision]:
-        raise ValueError(f"{precision} weights beyond ±{LIMITS[precision]}")
+        return ((nibbles[:, :inputs] ^ 8).astype(np.int8) - 8).astype(np.float64)
+    bits = np.unpackbits(stored, axis=-1, count=inputs, bitorder="little").astype(np.float64)
+    weights: npt.NDArray[np.float64] = (
+        2 * bits - 1 if precision == "binary" else bits[0] * (2 * bits[1] - 1)
+    )
     return weights
+
+
+def _unpack_sparsely(
+    stored: npt.NDArray[Any], precision: Precision, shape: tuple[int, int]
+) -> npt.NDArray[np.float64]:
+    size = shape[0] * shape[1]
+    if precision == "binary" or stored.dtype != np.uint8 or len(stored) < _HEADER:
+        raise ValueError(f"{precision} weights of shape {stored.shape} and type {stored.dtype}")
+    if size > MOST_SPARSE:
+        raise ValueError(f"{size} weights in a sparse layer, more than {MOST_SPARSE}")
+    width, count = int(stored[0]), int.from_bytes(stored[1:_HEADER].tobytes(), "little")
+    gaps_from = _HEADER + -(-count * _VALUE_BITS[precision] // 8)
+    if not 1 <= width <= 8 or count > size or gaps_from > len(stored):
+        raise ValueError(f"sparse weights in fields of {width} bits, {count} of them not 0")
+
+    types: dict[Precision, str] = {"int8": "<i1", "float": "<f4"}
+    values = stored[None, _HEADER:gaps_from].view(types.get(precision, "<u1"))
+    bits = np.unpackbits(stored[gaps_from:], bitorder="little")
+    rows = bits[: len(bits) // width * width].reshape(-1, width)
+    fields = np.packbits(rows, axis=1, bitorder="little").ravel().astype(np.int64)
+    ends = fields < 2**width - 1
+    # The last byte's padding may look like further fields.
+    places = np.cumsum(fields + ends)[ends][:count] - 1
+    if len(places) < count or places.max(initial=-1) >= size:
+        raise ValueError("sparse weights whose gaps lead beyond the last weight or end too soon")
+    weights = np.zeros(size)
+    weights[places] = _unpack_densely(values, _stored_as(precision), count)[0]
+    return weights.reshape(shape)

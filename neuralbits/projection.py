@@ -1,14 +1,17 @@
 """The projection: hashed features in, neural bits out.
 
-Ravi 2017 (arXiv:1708.00630), section 3.1: T random functions of d bits each turn the observed
-n-grams x into T·d bits, ``bit_k = [<x, P_k> > 0]``, where the matrix P is drawn by hashing and
-never stored. Here an n-gram takes part in one of every ``stride`` functions, which saves most of
-the work and, measured, costs no accuracy.
+Ravi 2017 (arXiv:1708.00630), section 3.1: T random functions of d dimensions each turn the
+observed n-grams x into T·d sums ``<x, P_k>``, and each sum into a bit, its sign, where the matrix P
+is drawn by hashing and never stored. Two things are added, and measured in docs/accuracy.md: a
+second bit says whether the sum is a large one (coding for random projections, Li et al. 2014,
+arXiv:1403.8144), and an n-gram takes part in one of every ``stride`` functions alone, which saves
+nearly all of the work.
 
 This is the readable reference: what it computes is the specification (docs/projection.md).
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +20,7 @@ from neuralbits import ngrams
 from neuralbits.text import tokens
 
 _WORD_BITS = 32
+_LONGEST_BLOCK = 8
 _WEYL = np.uint32(0x9E3779B9)
 _CHUNK = 1024  # features drawn at a time, so that a long text costs no more memory than a short one
 
@@ -46,12 +50,20 @@ class Projection:
 
     functions: int = 64
     """T, the number of projection functions: a multiple of ``stride``."""
-    bits_per_function: int = 64
-    """d, from 1 to 64."""
-    stride: int = 4
+    dimensions: int = 64
+    """d, the dimensions of each function, from 1 to 64."""
+    code_bits: int = 2
+    """b: a sum becomes 1 bit, its sign, or 2, its sign and whether it is large."""
+    stride: int = 16
     """An n-gram takes part in one of every so many functions: a power of two."""
     families: tuple[str, ...] = ("words", "word_bigrams", "characters")
     """The families of n-grams that are observed."""
+    blocks: bool = False
+    """Whether the bits of a function are one number, an index into 2^d learned rows (section 3.1 of
+    Ravi 2017): 2^d bits then stand for them, of which only the one with that number is 1."""
+
+    removed: tuple[int, ...] = ()
+    """The functions, rising from 0, that aren't computed: no network reads them."""
 
     def __post_init__(self) -> None:
         """Refuse settings that have no projection.
@@ -59,23 +71,56 @@ class Projection:
         Raises:
             ValueError: a setting is out of its range; the sentence says which.
         """
-        for name in ("functions", "bits_per_function", "stride"):
+        for name in ("functions", "dimensions", "code_bits", "stride"):
             if type(getattr(self, name)) is not int:
                 raise ValueError(f"{name} is {getattr(self, name)!r}, not a whole number")
-        if not 1 <= self.bits_per_function <= 64:
-            raise ValueError(f"bits_per_function is {self.bits_per_function}, not within 1 to 64")
+        if not 1 <= self.dimensions <= 64:
+            raise ValueError(f"dimensions is {self.dimensions}, not within 1 to 64")
+        if self.code_bits not in (1, 2):
+            raise ValueError(f"code_bits is {self.code_bits}, not 1 or 2")
         if self.stride not in (1, 2, 4, 8, 16, 32, 64):
             raise ValueError(f"stride is {self.stride}, not a power of two up to 64")
+        if type(self.blocks) is not bool:
+            raise ValueError(f"blocks is {self.blocks!r}, not true or false")
+        if self.blocks and (self.code_bits, self.dimensions > _LONGEST_BLOCK) != (1, False):
+            raise ValueError(
+                f"blocks ask for code_bits 1 and up to {_LONGEST_BLOCK} dimensions, "
+                f"not {self.code_bits} and {self.dimensions}"
+            )
         if self.functions < 1 or self.functions % self.stride:
             raise ValueError(f"functions is {self.functions}, not a multiple of {self.stride}")
+        functions = range(self.functions)
+        if (
+            any(type(each) is not int or each not in functions for each in self.removed)
+            or list(self.removed) != sorted(set(self.removed))
+            or len(self.removed) == self.functions
+        ):
+            raise ValueError(
+                f"removed is {self.removed}, not some of the functions 0 to {functions[-1]}, rising"
+            )
         unknown = [family for family in self.families if family not in ngrams.FAMILIES]
         if unknown or not self.families or len(set(self.families)) < len(self.families):
             raise ValueError(f"families is {self.families}, not distinct {list(ngrams.FAMILIES)}")
 
     @property
+    def kept(self) -> tuple[int, ...]:
+        """The functions that are computed, rising: those that weren't removed."""
+        return tuple(each for each in range(self.functions) if each not in self.removed)
+
+    @property
+    def sums(self) -> int:
+        """T·d, the number of sums; those of removed functions don't count."""
+        return (self.functions - len(self.removed)) * self.dimensions
+
+    @property
     def bits(self) -> int:
-        """T·d, the number of neural bits."""
-        return self.functions * self.bits_per_function
+        """b·T·d, the number of neural bits."""
+        return self.code_bits * self.sums
+
+    @property
+    def inputs(self) -> int:
+        """How many numbers the network reads: a sum each, or 2^d a function when in blocks."""
+        return self.sums // self.dimensions * 2**self.dimensions if self.blocks else self.sums
 
     def features(self, text: str) -> npt.NDArray[np.uint32]:
         """Observe the n-grams of a text: shape (n,), uint32."""
@@ -95,7 +140,7 @@ class Projection:
         choice_bits = self.stride.bit_length() - 1
         choices_per_word = _WORD_BITS // max(choice_bits, 1)
         choice_words = -(-groups // choices_per_word) if choice_bits else 0
-        sign_words = -(-self.bits_per_function // _WORD_BITS)
+        sign_words = -(-self.dimensions // _WORD_BITS)
         words = random_words(features, choice_words + groups * sign_words)
 
         choices = np.zeros((n, groups), dtype=np.uint8)
@@ -106,20 +151,56 @@ class Projection:
 
         octets = words[:, choice_words:].astype("<u4").view(np.uint8)
         signs = np.unpackbits(octets.reshape(n, groups, 4 * sign_words), axis=2, bitorder="little")
-        return choices, signs[:, :, : self.bits_per_function]
+        return choices, signs[:, :, : self.dimensions]
 
     def project(self, features: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint8]:
-        """Turn observed n-grams, shape (n,), into neural bits, shape (T·d,), each 0 or 1.
+        """Turn observed n-grams, shape (n,), into neural bits, shape (b, T·d), each 0 or 1.
 
-        In each function the features that take part in it vote, bit by bit, with their signs:
-        a bit is 1 when more of them say plus than minus, 0 on a tie and where nobody votes.
+        In each function the features that take part in it vote, dimension by dimension, with
+        their signs; `code` turns the sums into bits.
         """
         groups = self.functions // self.stride
-        sums = np.zeros((groups, self.stride, self.bits_per_function), dtype=np.float32)
+        sums = np.zeros((groups, self.stride, self.dimensions), dtype=np.float32)
         for start in range(0, len(features), _CHUNK):
             choices, signs = self.draw(features[start : start + _CHUNK])
             takes_part = choices[:, :, None] == np.arange(self.stride)
             votes = 2 * signs.astype(np.float32) - 1
             # (groups, stride, n) @ (groups, n, d); whole numbers far below 2^24, so exact.
             sums += takes_part.astype(np.float32).transpose(1, 2, 0) @ votes.transpose(1, 0, 2)
-        return (sums > 0).astype(np.uint8).reshape(self.bits)
+        return self.code(self.keep(sums.reshape(-1).astype(np.int32)))
+
+    def keep(self, sums: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+        """Leave out the sums of removed functions, which nobody has to compute.
+
+        Of all functions, shape (..., T·d), in; of those that are kept, in their order, out.
+        """
+        if not self.removed:
+            return sums
+        by_function = sums.reshape(*sums.shape[:-1], self.functions, self.dimensions)
+        return by_function[..., self.kept, :].reshape(*sums.shape[:-1], self.sums)
+
+    def code(self, sums: npt.NDArray[np.signedinteger[Any]]) -> npt.NDArray[np.uint8]:
+        """Code the sums of texts, shape (..., T·d), as bits, shape (..., b, T·d), each 0 or 1.
+
+        The first bit is 1 for a sum above 0. The second is 1 if the sum is not small and above 0,
+        or small and not above 0, where small means: not above the root mean square of the text's
+        sums in magnitude. Read as numbers of two digits, the codes rise with the sums.
+
+        In blocks, shape (..., 1, T·2^d): the number of a block, its first bit being the lowest,
+        says which of its 2^d bits is 1.
+        """
+        positive = sums > 0
+        if self.blocks:
+            places = 1 << np.arange(self.dimensions)
+            numbers = positive.reshape(*sums.shape[:-1], -1, self.dimensions) @ places
+            rows = numbers[..., None, :, None] == np.arange(2**self.dimensions)
+            bits: npt.NDArray[np.uint8] = rows.astype(np.uint8)
+            return bits.reshape(*sums.shape[:-1], 1, self.inputs)
+        if self.code_bits == 1:
+            return positive[..., None, :].astype(np.uint8)
+        mean_square = np.einsum("...i,...i->...", sums, sums, dtype=np.int64) // self.sums
+        limit = np.sqrt(mean_square).astype(sums.dtype)[..., None]
+        bits = np.empty((*sums.shape[:-1], 2, self.sums), dtype=np.uint8)
+        bits[..., 0, :] = positive
+        bits[..., 1, :] = positive == (np.abs(sums) > limit)
+        return bits

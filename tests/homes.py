@@ -7,7 +7,7 @@ a nearest-centroid classifier: right often enough to test on, and made in millis
 import numpy as np
 
 from neuralbits.artifact import Artifact
-from neuralbits.network import Layer, Network
+from neuralbits.network import Layer, Network, read
 from neuralbits.projection import Projection
 
 UTTERANCES = {
@@ -56,13 +56,13 @@ UTTERANCES = {
 
 def make_artifact(projection: Projection | None = None, threshold: float = 0.3) -> Artifact:
     """Make the artifact; the threshold is low because centroids are never very confident."""
-    projection = projection or Projection(functions=16, bits_per_function=64, stride=4)
+    projection = projection or Projection(functions=16, dimensions=64, stride=4)
     sides = {
-        intent: [2.0 * projection.project(projection.features(text)) - 1 for text in texts]
+        intent: read(np.stack([projection.project(projection.features(text)) for text in texts]))
         for intent, texts in UTTERANCES.items()
     }
     first = Layer(
-        weights=np.array([np.where(np.sum(s, axis=0) > 0, 1.0, -1.0) for s in sides.values()]),
+        weights=np.array([np.where(side.sum(axis=0) > 0, 1.0, -1.0) for side in sides.values()]),
         precision="binary",
         bias=np.zeros(len(sides), dtype=np.int32),
         multiplier=np.full(len(sides), 127, dtype=np.int16),

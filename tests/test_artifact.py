@@ -5,6 +5,7 @@ import os
 import struct
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -37,6 +38,11 @@ def forged(change: Callable[[Settings, Tensors], object]) -> bytes:
     return safetensors.numpy.save(tensors, metadata={"neuralbits": json.dumps(content)})
 
 
+def packed(labels: str) -> Any:
+    """Compress labels as an artifact holds them, or what is none."""
+    return np.frombuffer(zlib.compress(labels.encode()), dtype=np.uint8)
+
+
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     made = artifact.write(make_artifact(), tmp_path / "a.safetensors")
     read = artifact.read(tmp_path / "a.safetensors")
@@ -61,6 +67,7 @@ def test_equal_artifacts_are_equal_byte_for_byte_in_every_process() -> None:
 
 def test_nothing_but_what_inference_needs_is_in_the_file() -> None:
     assert sorted(safetensors.numpy.load(CONTENT)) == [
+        "labels",
         "layers.0.bias",
         "layers.0.multiplier",
         "layers.0.weights",
@@ -129,8 +136,15 @@ def test_a_hostile_writer_gets_an_error_or_a_working_artifact(
         (lambda s, t: s.update(format_version=2), "install the neuralbits that reads it"),
         (lambda s, t: s.update(format_version=True), "install the neuralbits that reads it"),
         (lambda s, t: s.update(temperature=5e-324), "a scale and a temperature that overflow"),
-        (lambda s, t: s.update(labels="abcdef"), "would write otherwise"),
-        (lambda s, t: s.update(labels=dict.fromkeys("abcdef", 1)), "would write otherwise"),
+        (lambda s, t: s.update(labels=["a"]), "would write otherwise"),
+        (lambda s, t: t.update(labels=packed('"abcdef"')), "labels that neuralbits would write"),
+        (lambda s, t: t.update(labels=packed('["a", "b"]')), "labels that neuralbits would write"),
+        (lambda s, t: t.update(labels=packed("[")), "malformed: Expecting value"),
+        (lambda s, t: t.update(labels=t["labels"][:-1]), "labels that end too early"),
+        (lambda s, t: t.update(labels=np.append(t["labels"], np.uint8(0))), "or too late"),
+        (lambda s, t: t.update(labels=t["labels"][1:]), "labels that can't be decompressed"),
+        (lambda s, t: t.update(labels=t["labels"].astype(np.int16)), "labels of shape"),
+        (lambda s, t: t.update(labels=packed(" " * (1 << 27))), "exceed 67108864 bytes"),
         (lambda s, t: s.update(provenance=[["a", 1]]), "would write otherwise"),
         (lambda s, t: s.update(comment="hello"), "would write otherwise"),
         (lambda s, t: s["projection"].update(functions=16.0), "functions is 16.0"),
@@ -143,19 +157,36 @@ def test_a_hostile_writer_gets_an_error_or_a_working_artifact(
         ),
         (lambda s, t: s.update(temperature=0), "the temperature 0"),
         (lambda s, t: s.update(temperature="hot"), "the temperature 'hot'"),
-        (lambda s, t: s.update(threshold=1.5), "the threshold 1.5"),
-        (lambda s, t: s.update(labels=["a", "b"]), "2 labels for 6 scores"),
-        (lambda s, t: s.update(labels=["a"] * 6), "labels that occur twice"),
-        (lambda s, t: s.update(labels=[*"abcde", "\ud800"]), "surrogates not allowed"),
-        (lambda s, t: s.pop("labels"), "'labels' is missing"),
+        (lambda s, t: s.update(threshold="high"), "the threshold 'high'"),
+        (lambda s, t: t.update(labels=packed('["a","b"]')), "2 labels for 6 scores"),
+        (lambda s, t: t.update(labels=packed('["a","a"]')), "labels that occur twice"),
+        (lambda s, t: t.update(labels=packed('["a",1]')), "labels that are no text"),
+        (lambda s, t: t.update(labels=packed('["\\ud800"]')), "surrogates not allowed"),
+        (lambda s, t: t.pop("labels"), "'labels' is missing"),
         (lambda s, t: s["projection"].update(stride=3), "stride is 3"),
         (lambda s, t: s["projection"].update(functions=32), "where 2048 come in"),
+        (lambda s, t: s["projection"].update(code_bits=3), "code_bits is 3"),
+        (lambda s, t: s["projection"].update(removed=[16]), "removed is (16,)"),
+        (lambda s, t: s["projection"].update(removed=[1, 3]), "where 896 come in"),
+        (lambda s, t: s["projection"].update(removed={"1": 1}), "removed is ('1',)"),
+        (lambda s, t: s["projection"].update(functions=2**60), "come in"),
         (lambda s, t: s["projection"].update(functions=2.0), "functions"),
         (lambda s, t: s["network"].update(layers=[]), "tensors that no layer uses"),
         (lambda s, t: s["network"]["layers"][0].update(precision="int2"), "precision 'int2'"),
         (lambda s, t: s["network"]["layers"][0].update(activation="gelu"), "activation 'gelu'"),
         (lambda s, t: s["network"]["layers"][0].update(shift=31), "shift 31"),
         (lambda s, t: s["network"]["layers"][0].update(units=7), "not (7, 1024)"),
+        # The identity in layer 1 is stored sparsely.
+        (
+            lambda s, t: s["network"]["layers"][1].update(units=2**40),
+            "in a sparse layer, more than",
+        ),
+        (lambda s, t: s["network"]["layers"][1].update(units=5), "whose gaps lead beyond"),
+        (lambda s, t: s["network"]["layers"][1].update(precision="int4"), "whose gaps lead beyond"),
+        (
+            lambda s, t: t.update({"layers.1.weights": 127 * np.eye(6, dtype=np.int8)}),
+            "not in their canonical form",
+        ),
         (lambda s, t: t.pop("layers.1.weights"), "'layers.1.weights' is missing"),
         (lambda s, t: t.pop("layers.0.multiplier"), "no multiplier"),
         (lambda s, t: t.update(extra=np.zeros(1)), "no layer uses: ['extra']"),

@@ -1,12 +1,16 @@
 """The budget: a size in bytes in, the widest projection and network that fit into it out."""
 
+import hashlib
 from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
 
 from model_training import budget
 from model_training.budget import BudgetError
+from model_training.projection_network import ProjectionNetwork
+from model_training.pruning import Pruning, linears
 from model_training.settings import Settings
 from neuralbits import artifact
 
@@ -84,10 +88,12 @@ def test_a_network_of_64_functions_and_512_units_is_the_largest() -> None:
 
 def test_longer_labels_and_provenance_leave_less_room_for_the_network() -> None:
     short = tuple(f"intent {number}" for number in range(150))
+    # Long names of few different words would be compressed to hardly more.
+    long = tuple(hashlib.sha256(label.encode()).hexdigest() for label in short)
     with_short_labels = fit(32 << 10, short)
-    assert with_short_labels.network.widths > fit(32 << 10).network.widths
-    long = PROVENANCE | {"command": "x" * 2000}
-    with_provenance = budget.fit(Settings(), short, long, 32 << 10)
+    assert with_short_labels.network.widths > fit(32 << 10, long).network.widths
+    provenance = PROVENANCE | {"command": "x" * 2000}
+    with_provenance = budget.fit(Settings(), short, provenance, 32 << 10)
     assert with_short_labels.network.widths > with_provenance.network.widths
 
 
@@ -118,19 +124,47 @@ def test_a_budget_that_is_too_small_is_refused_with_the_least_that_is_not(
 
 
 @pytest.mark.parametrize("stride", [1, 8, 64])
-def test_any_stride_either_fits_or_is_refused_in_a_sentence(stride: int) -> None:
+def test_a_stride_is_kept_unless_there_are_fewer_functions(stride: int) -> None:
     settings = Settings().override([f"projection.stride={stride}"])
     for max_size in (3 << 10, 24 << 10):
-        try:
-            chosen = fit(max_size, FEW, settings)
-        except BudgetError:
-            continue
-        assert size(chosen, FEW) <= max_size
-        assert chosen.projection.stride == stride
+        chosen = fit(max_size, FEW, settings).projection
+        assert chosen.stride == min(stride, chosen.functions)
+
+
+@pytest.mark.parametrize("precision", ["ternary", "int4", "int8", "float"])
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.8, 0.9, 0.95])
+def test_wherever_its_zeros_are_no_pruned_artifact_is_larger_than_the_blank_one(
+    precision: str, share: float
+) -> None:
+    settings = wider(Settings(), functions=64, units=8).override(
+        [
+            f"network.first_precision={precision}",
+            f"network.precision={precision}",
+            f"pruning.first_share={share}",
+            f"pruning.share={share}",
+        ]
+    )
+    blank = budget.blank(settings, FEW, PROVENANCE)
+    torch.manual_seed(0)
+    trained = ProjectionNetwork(settings.projection.sums, len(FEW), settings.network)
+    for spread in (0.0, 0.5, 3.0):  # of the units' magnitudes, so that zeros gather in some units
+        for linear in linears(trained):
+            linear.weight.data *= torch.exp(spread * torch.randn(len(linear.weight), 1))
+        Pruning(settings.pruning).prune(trained, done=1.0)
+        network = replace(trained.fold(), scale=blank.network.scale)
+        size_of = len(artifact.encode(replace(blank, network=network))[0])
+        assert size_of <= size(settings, FEW)
+
+
+def test_pruning_leaves_room_for_more_units() -> None:
+    ternary = Settings().override(["network.first_precision=ternary"])
+    pruned = ternary.override(["pruning.first_share=0.9"])
+    widths = [fit(64 << 10, settings=each).network.widths[0] for each in (pruned, ternary)]
+    assert widths[0] > 1.5 * widths[1]
 
 
 def test_no_trained_artifact_is_larger_than_the_blank_one_that_was_measured() -> None:
-    settings = wider(Settings(), functions=4, units=8)
+    settings = wider(Settings(), functions=64, units=8)
     for length in range(8):  # the file's header is padded to multiples of 8 bytes
         blank = budget.blank(settings, FEW, PROVENANCE | {"command": "x" * length})
         trained = replace(

@@ -49,6 +49,8 @@ def test_inspect_shows_what_the_artifact_holds(artifact_path: Path) -> None:
     shown = run("inspect", artifact_path)
     assert f"{artifact_path.stat().st_size:,} bytes" in shown
     assert '6: "turn_on", "turn_off"' in shown
+    assert "1024 → 6, binary, 0% zeros" in shown
+    assert "6 → 6, int8, 83% zeros" in shown
     held = json.loads(run("inspect", artifact_path, "--json"))
     assert held["labels"] == list(UTTERANCES)
     assert held["size"] == artifact_path.stat().st_size

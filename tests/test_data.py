@@ -219,8 +219,8 @@ class TestOutOfScope:
         test = write_csv(tmp_path / "test.csv", [*HOME, ("how old are you", "oos")])
         data = from_files(train, test=test)
         assert data.labels == ("off", "on")
-        assert data.out_of_scope_validation.texts == ("who won the match",)
-        assert data.out_of_scope_validation.lines == (8,)
+        assert data.out_of_scope_train.texts == ("who won the match",)
+        assert data.out_of_scope_train.lines == (8,)
         assert data.out_of_scope_test.texts == ("how old are you",)
         assert "oos" not in data.train.intents + data.validation.intents
 
@@ -228,19 +228,24 @@ class TestOutOfScope:
         outside = tmp_path / "outside.csv"
         outside.write_text("text\nwho won the match\n")
         data = from_files(write_csv(tmp_path / "train.csv", HOME), out_of_scope=outside)
-        assert data.out_of_scope_validation.texts == ("who won the match",)
-        assert set(data.provenance["sha256"]) == {"train", "oos_validation"}
+        assert data.out_of_scope_train.texts == ("who won the match",)
+        assert data.report.examples["out-of-scope train"] == 1
+        assert set(data.provenance["sha256"]) == {"train", "oos_train"}
 
-    def test_a_file_of_them_belongs_to_the_test_if_there_is_one(self, tmp_path: Path) -> None:
-        outside = tmp_path / "outside.csv"
-        outside.write_text("text\nwho won the match\n")
-        test = write_csv(tmp_path / "test.csv", [*HOME, ("how old are you", "oos")])
-        train = write_csv(tmp_path / "train.csv", HOME)
-        data = from_files(train, test=test, out_of_scope=outside)
-        assert data.out_of_scope_test.texts == ("how old are you", "who won the match")
-        assert data.out_of_scope_validation.texts == ()
-        assert data.report.examples["out-of-scope test"] == 2
-        assert set(data.provenance["sha256"]) == {"train", "test", "oos_test"}
+    def test_a_tenth_of_them_is_set_aside_unless_validation_has_its_own(
+        self, tmp_path: Path
+    ) -> None:
+        outside = [(f"who won match {n // 2}", "oos") for n in range(40)]
+        train = write_csv(tmp_path / "train.csv", [*HOME, *outside])
+        data = from_files(train)
+        assert len(data.out_of_scope_train) == 36
+        assert len(data.out_of_scope_validation) == 4
+        trained, validated = data.out_of_scope_train.texts, data.out_of_scope_validation.texts
+        assert not set(trained) & set(validated)
+        validation = write_csv(tmp_path / "validation.csv", [*HOME, ("how old are you", "oos")])
+        data = from_files(train, validation)
+        assert len(data.out_of_scope_train) == 40
+        assert data.out_of_scope_validation.texts == ("how old are you",)
 
     def test_a_test_file_of_them_alone_stops_the_job(self, tmp_path: Path) -> None:
         outside = write_csv(tmp_path / "test.csv", [("who won the match", "oos")])
@@ -338,7 +343,8 @@ class TestNamedDataSets:
         assert data.test is not None
         assert (len(data.train), len(data.validation), len(data.test)) == (15000, 3000, 4500)
         assert len(data.labels) == 150
-        assert len(data.out_of_scope_validation) == 200
+        assert len(data.out_of_scope_train) == 100
+        assert len(data.out_of_scope_validation) == 100
         assert len(data.out_of_scope_test) == 1000
         assert str(data_folder) not in repr(data.report)
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import neuralbits
-from model_training import data, job
+from model_training import data, group_lasso, job
 from model_training.job import TrainingError
 from model_training.settings import Settings
 from neuralbits import artifact, cli
@@ -205,7 +205,7 @@ def test_stopped_before_the_first_epoch_ended_there_is_no_artifact(tmp_path: Pat
     output = tmp_path / "home.safetensors"
     interrupter = threading.Thread(target=interrupt_once_training_listens, daemon=True)
     interrupter.start()
-    with pytest.raises(TrainingError, match="stopped before the first epoch ended, so there is no"):
+    with pytest.raises(TrainingError, match="stopped before there was a network to keep"):
         job.train(settings, homes, output, max_size=SIZE, command="", device="cpu")
     interrupter.join()
     assert signal.getsignal(signal.SIGINT) == before
@@ -272,7 +272,8 @@ def test_a_checkpoint_of_other_labels_in_the_same_file_is_refused(
 
 def test_widths_that_are_set_are_kept(tmp_path: Path) -> None:
     write_homes(tmp_path)
-    paper = ["projection.functions=72", "projection.bits_per_function=10", "projection.stride=1"]
+    paper = ["projection.stride=1", "projection.functions=72", "projection.dimensions=10"]
+    paper += ["projection.code_bits=1"]
     settings = [*paper, "network.widths=", "network.first_precision=int8", "epochs=1"]
     finish(start(tmp_path, *(word for setting in settings for word in ("--set", setting))))
     held = neuralbits.load(tmp_path / "home.safetensors").artifact
@@ -301,6 +302,51 @@ def test_an_output_that_cannot_be_written_is_refused_before_training(
 ) -> None:
     write_homes(tmp_path)
     assert output.partition("/")[0] in refusal(tmp_path, monkeypatch, "--output", output)
+
+
+def test_a_pruned_artifact_fits_and_the_report_tells_how_sensitive_its_layers_are(
+    tmp_path: Path,
+) -> None:
+    homes = data.from_files(write_homes(tmp_path / "homes"))
+    pruning = ["first_share=0.9", "share=0.5", "sensitivity=true"]
+    settings = Settings().override(
+        [*SMALL, "epochs=3", "network.first_precision=ternary", *(f"pruning.{s}" for s in pruning)]
+    )
+    output = tmp_path / "home.safetensors"
+    report = job.train(settings, homes, output, max_size=SIZE, command="", device="cpu")
+    written = artifact.read(output)
+    assert written.size <= SIZE
+    for layer, share in zip(written.network.layers, (0.9, 0.5), strict=True):
+        assert (layer.weights == 0).sum() >= int(share * layer.weights.size)
+    figures = json.loads(output.with_suffix(".metrics.json").read_text())
+    measured = figures["sensitivities"]
+    assert {(each["layer"], each["pruned_share"]) for each in measured} >= {(0, 0.95), (1, 0.8)}
+    # Without a share more of it pruned, the network is as right as the artifact.
+    whole = [each["accuracy"] for each in measured if each["pruned_share"] == 0]
+    assert whole == [report.artifact.evaluation["validation"].accuracy] * 2
+    assert "Sensitivity to pruning" in output.with_suffix(".html").read_text()
+
+
+def test_an_artifact_holds_nothing_of_functions_that_group_lasso_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_lasso, "REMOVED_BELOW", 1.0)  # on so little data all are much alike
+    homes = data.from_files(write_homes(tmp_path / "homes"))
+    sizes = []
+    for penalty in (0, 0.1):
+        output = tmp_path / f"{penalty}.safetensors"
+        settings = Settings().override([*SMALL, "epochs=3", f"pruning.group_lasso={penalty}"])
+        job.train(settings, homes, output, max_size=SIZE, command="", device="cpu")
+        sizes.append(artifact.read(output).size)
+    held = artifact.read(output)
+    removed = len(held.projection.removed)
+    assert removed > 0
+    first = held.network.layers[0]
+    assert first.inputs == 64 * (held.projection.functions - removed)
+    saved = removed * 64 * first.units / 8
+    assert sizes[0] - saved <= sizes[1] <= sizes[0] - saved + 200  # their numbers are written down
+    classifier = neuralbits.load(output)
+    assert classifier.classify("turn off the lamp").intent in UTTERANCES
 
 
 def test_without_a_checkpoint_resuming_starts_from_the_beginning(tmp_path: Path) -> None:

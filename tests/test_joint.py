@@ -4,20 +4,24 @@ import io
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 
-from model_training import data
-from model_training.data import TrainingData
+from model_training import data, group_lasso
+from model_training.data import Examples, TrainingData
 from model_training.joint import JointTraining, Stopped
 from model_training.settings import Settings
+from model_training.specialists import SpecialistError
 from neuralbits import artifact
 from neuralbits.artifact import Artifact
 from neuralbits.network import Network
+from neuralbits.projection import Projection
 from tests.homes import UTTERANCES
 
 SETTINGS = Settings(epochs=4, batch_size=8).override(
     [
+        "projection.stride=16",
         "projection.functions=16",
         "network.widths=16",
         "trainer.names=feedforward",
@@ -52,9 +56,11 @@ def run(training: JointTraining, epochs: int | None = None) -> JointTraining:
     return training
 
 
-def content(network: Network, homes: TrainingData) -> bytes:
+def content(
+    network: Network, homes: TrainingData, projection: Projection = SETTINGS.projection
+) -> bytes:
     """Return the artifact's bytes: equal if, and only if, all that was learned is."""
-    return artifact.encode(Artifact(SETTINGS.projection, network, homes.labels, 1.0, 0.5, {}))[0]
+    return artifact.encode(Artifact(projection, network, homes.labels, 1.0, 0.5, {}))[0]
 
 
 def learned(training: JointTraining, homes: TrainingData) -> bytes:
@@ -111,6 +117,194 @@ def test_restored_after_some_epochs_it_goes_on_as_if_nothing_had_happened(
     assert learned(restored, homes) == learned(uninterrupted, homes)
     for name, value in restored.trainer.state_dict().items():
         assert torch.equal(value, uninterrupted.trainer.state_dict()[name]), name
+
+
+FACTORISED = SETTINGS.override(
+    ["network.widths=4", "low_rank.after=2", "low_rank.held=1", "low_rank.metric=mahalanobis"]
+)
+
+
+@pytest.mark.parametrize("ended", [1, 2, 3])
+def test_restored_before_and_after_the_factorisation_it_goes_on_likewise(
+    homes: TrainingData, ended: int
+) -> None:
+    uninterrupted = run(begin(homes, FACTORISED))
+    restored = begin(homes, FACTORISED)
+    restored.restore(run(begin(homes, FACTORISED), epochs=ended).state())
+    run(restored, epochs=FACTORISED.epochs - ended)
+    assert learned(restored, homes) == learned(uninterrupted, homes)
+
+
+def test_after_the_factorisation_what_follows_learns_first_and_then_all(
+    homes: TrainingData,
+) -> None:
+    training = run(begin(homes, FACTORISED), epochs=2)
+    assert training.projection_network.output.weight.shape == (
+        len(homes.labels),
+        SETTINGS.projection.sums,
+    )
+    assert training.best is None  # it isn't what the artifact is to hold
+    weights = []
+    for _ in range(2):
+        training.run_epoch(lambda done: None)
+        network = training.projection_network
+        weights.append((network.first.weight.clone(), network.output.weight.clone()))
+    (first, output), (first_later, output_later) = weights
+    assert not torch.equal(output, output_later)
+    assert not torch.equal(first, first_later)
+    settings = replace(FACTORISED, low_rank=replace(FACTORISED.low_rank, held=2))
+    training = run(begin(homes, settings), epochs=3)
+    held = training.projection_network.first.weight.clone()
+    run(training, epochs=1)
+    assert torch.equal(held, training.projection_network.first.weight)
+    assert [layer.units for layer in training.best_network().layers] == [4, len(homes.labels)]
+
+
+PRUNED = SETTINGS.override(
+    [
+        "network.first_precision=ternary",
+        "pruning.first_share=0.9",
+        "pruning.share=0.5",
+        "epochs=5",
+        "batch_size=2",  # more batches in an epoch than lie between two prunings
+    ]
+)
+
+
+@pytest.mark.parametrize("ended", [1, 2, 4])
+def test_restored_while_it_is_pruned_it_goes_on_as_if_nothing_had_happened(
+    homes: TrainingData, ended: int
+) -> None:
+    restored = begin(homes, PRUNED)
+    restored.restore(run(begin(homes, PRUNED), epochs=ended).state())
+    run(restored, epochs=PRUNED.epochs - ended)
+    uninterrupted = run(begin(homes, PRUNED))
+    assert learned(restored, homes) == learned(uninterrupted, homes)
+    assert [replace(record, seconds=0) for record in restored.history] == [
+        replace(record, seconds=0) for record in uninterrupted.history
+    ]
+
+
+@pytest.mark.parametrize("epochs", [1, 3, 5])
+def test_the_network_kept_is_pruned_as_far_as_was_set_also_if_it_is_stopped_before(
+    homes: TrainingData, epochs: int
+) -> None:
+    first, output = run(begin(homes, PRUNED), epochs).best_network().layers
+    assert np.mean(first.weights == 0) >= 0.899
+    assert np.mean(output.weights == 0) >= 0.5
+
+
+def test_the_network_kept_is_one_of_those_that_were_pruned_as_far_as_was_set(
+    homes: TrainingData,
+) -> None:
+    training = begin(homes, PRUNED)
+    for epoch in range(1, 6):
+        run(training, epochs=1)
+        accuracies = [record.projection_accuracy for record in training.history]
+        network = training.best_network()
+        kept = np.mean(training.validation_scores(network).argmax(1) == labels_of(homes))
+        if epoch >= 4:  # 0.7 of the run are done
+            assert kept == max(accuracies[3:])
+
+
+LASSO = SETTINGS.override(["pruning.group_lasso=0.1", "epochs=5"])
+
+
+@pytest.fixture
+def _many_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Of so little data every function is worth much the same: ask for more than is sensible.
+    monkeypatch.setattr(group_lasso, "REMOVED_BELOW", 1.0)
+
+
+@pytest.mark.usefixtures("_many_removed")
+def test_functions_are_removed_from_the_network_and_from_the_projection(
+    homes: TrainingData,
+) -> None:
+    whole = LASSO.projection
+    training = run(begin(homes, LASSO), epochs=3)
+    assert training.projection == whole
+    assert training.best_network().layers[0].inputs == whole.inputs
+
+    run(training, epochs=1)
+    removed, network = training.projection.removed, training.best_network()
+    assert 0 < len(removed) < whole.functions
+    assert training.projection == replace(whole, removed=removed)
+    assert network.layers[0].inputs == training.projection.inputs < whole.inputs
+    run(training, epochs=1)
+    assert training.projection.removed == removed
+
+    # What is measured while training is what the artifact computes.
+    texts, project = homes.validation.texts, training.projection.project
+    scores = network.scores(np.stack([project(whole.features(text)) for text in texts]))
+    assert scores.tolist() == training.validation_scores(network).tolist()
+
+
+@pytest.mark.usefixtures("_many_removed")
+@pytest.mark.parametrize("ended", [3, 4])
+def test_restored_while_functions_are_removed_it_goes_on_as_if_nothing_had_happened(
+    homes: TrainingData, ended: int
+) -> None:
+    uninterrupted = run(begin(homes, LASSO))
+    restored = begin(homes, LASSO)
+    restored.restore(run(begin(homes, LASSO), epochs=ended).state())
+    run(restored, epochs=LASSO.epochs - ended)
+    assert restored.projection == uninterrupted.projection != LASSO.projection
+    projection = uninterrupted.projection
+    networks = [training.best_network() for training in (restored, uninterrupted)]
+    assert content(networks[0], homes, projection) == content(networks[1], homes, projection)
+
+
+def labels_of(homes: TrainingData) -> npt.NDArray[np.int64]:
+    return homes.label_indices(homes.validation)
+
+
+def test_a_look_at_the_sensitivities_changes_nothing(homes: TrainingData) -> None:
+    unlooked = learned(run(begin(homes, PRUNED)), homes)
+    training = run(begin(homes, PRUNED), epochs=4)
+    assert {each.layer for each in training.sensitivities()} == {0, 1}
+    assert learned(run(training, epochs=1), homes) == unlooked
+
+
+SPECIALISED = SETTINGS.override(
+    ["specialists.groups=2", "specialists.after=2", "specialists.width=8"]
+)
+
+
+@pytest.mark.parametrize("ended", [2, 3])
+def test_restored_before_and_after_specialists_were_found_it_goes_on_likewise(
+    homes: TrainingData, ended: int
+) -> None:
+    uninterrupted = run(begin(homes, SPECIALISED))
+    checkpoint = io.BytesIO()
+    torch.save(run(begin(homes, SPECIALISED), epochs=ended).state(), checkpoint)
+    checkpoint.seek(0)
+    restored = begin(homes, SPECIALISED)
+    restored.restore(torch.load(checkpoint, weights_only=True))
+    run(restored, epochs=SPECIALISED.epochs - ended)
+    assert learned(restored, homes) == learned(uninterrupted, homes)
+
+
+def test_specialists_change_what_the_projection_network_learns_but_not_the_trainer(
+    homes: TrainingData,
+) -> None:
+    settings = SPECIALISED.override(["trainer.dropout=0", "trainer.embedding_dropout=0"])
+    settings = settings.override(["trainer.token_dropout=0"])  # nor are other numbers drawn then
+    alone = replace(settings, specialists=SETTINGS.specialists)
+    with_them, without = run(begin(homes, settings)), run(begin(homes, alone))
+    assert [record.trainer_loss for record in with_them.history] == [
+        record.trainer_loss for record in without.history
+    ]
+    distillation = [
+        [record.distillation_loss for record in training.history]
+        for training in (with_them, without)
+    ]
+    assert distillation[0][:2] == distillation[1][:2]
+    assert distillation[0][2] != distillation[1][2]
+
+
+def test_more_specialists_than_intents_are_refused_at_once(homes: TrainingData) -> None:
+    with pytest.raises(SpecialistError, match="groups is 6, but there are 6 intents"):
+        begin(homes, SETTINGS.override(["specialists.groups=6"]))
 
 
 def test_the_network_kept_is_that_of_the_epoch_with_the_highest_validation_accuracy(
@@ -172,6 +366,16 @@ def test_any_trainer_takes_part(homes: TrainingData, names: str) -> None:
     assert np.isfinite(record.loss)
 
 
+def test_a_projection_in_blocks_learns_too(homes: TrainingData) -> None:
+    settings = replace(SETTINGS, epochs=30).override(
+        ["projection.code_bits=1", "projection.dimensions=4", "projection.blocks=true"]
+    )
+    first, *_, last = run(
+        begin(homes, replace(settings, projection=replace(settings.projection, functions=64)))
+    ).history
+    assert last.projection_loss < 0.5 * first.projection_loss
+
+
 @pytest.mark.parametrize("batch_size", range(2, 24))
 def test_any_size_of_a_batch_will_do(homes: TrainingData, batch_size: int) -> None:
     odd = homes.train.select(range(len(homes.train) - 1))
@@ -184,3 +388,35 @@ def test_any_size_of_a_batch_will_do(homes: TrainingData, batch_size: int) -> No
 def test_any_number_of_epochs_will_do(homes: TrainingData, epochs: int) -> None:
     # With all texts in one batch, as many steps as epochs; and twice as many, for two views.
     run(begin(homes, replace(SETTINGS, epochs=epochs, batch_size=64)))
+
+
+OUTSIDE = ("who won the match", "how old are you", "tell me a joke about cats", "what is love")
+
+
+def surest_outside(homes: TrainingData, settings: Settings) -> float:
+    """Train; return how far the surest intent of out-of-scope texts is from an even chance."""
+    network = run(begin(homes, settings)).projection_network.fold()
+    projection = settings.projection
+    bits = np.stack([projection.project(projection.features(text)) for text in OUTSIDE])
+    sure = network.probabilities(network.scores(bits), 1.0).max(axis=1)
+    return float(sure.mean()) - 1 / len(homes.labels)
+
+
+def test_from_out_of_scope_texts_it_learns_not_to_be_sure(homes: TrainingData) -> None:
+    outside = Examples(OUTSIDE, ("oos",) * 4, (1, 2, 3, 4))
+    warned = replace(homes, out_of_scope_train=outside)
+    settings = replace(SETTINGS, epochs=60)
+    heedless = settings.override(["objective.outlier_weight=0"])
+    heedful = settings.override(["objective.outlier_weight=2"])
+    assert surest_outside(warned, heedful) < 0.7 * surest_outside(warned, heedless)
+
+
+def test_stopped_and_restored_it_goes_on_with_the_same_out_of_scope_texts(
+    homes: TrainingData,
+) -> None:
+    warned = replace(homes, out_of_scope_train=Examples(OUTSIDE, ("oos",) * 4, (1, 2, 3, 4)))
+    whole = run(begin(warned))
+    state = run(begin(warned), 2).state()
+    resumed = begin(warned)
+    resumed.restore(state)
+    assert learned(run(resumed, 2), warned) == learned(whole, warned)

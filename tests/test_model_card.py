@@ -104,7 +104,7 @@ def test_the_threshold_is_explained_with_what_it_catches(
     home: Artifact, report: TrainingReport
 ) -> None:
     card = card_of(home, report)
-    assert f"threshold of {home.threshold:.3f}" in card
+    assert f"threshold of {home.threshold:,.0f}" in card
     assert "of 50 out-of-scope texts" in card
 
 

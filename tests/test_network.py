@@ -33,9 +33,9 @@ def random_layer(
     return Layer(weights, precision, bias, multiplier, 0 if output else 14, activation)
 
 
-def scores_in_integers(layers: list[Layer], bits: list[int]) -> list[int]:
+def scores_in_integers(layers: list[Layer], bits: list[list[int]]) -> list[int]:
     """Compute the scores with Python's whole numbers, as a part without floats would."""
-    values = [2 * bit - 1 for bit in bits]
+    values = [2 * (2 * high - 1) + 2 * low - 1 for high, low in zip(*bits, strict=True)]
     for layer in layers:
         sums = [
             sum(int(w) * v for w, v in zip(row, values, strict=True)) + int(bias)
@@ -63,7 +63,7 @@ def test_scores_are_whole_numbers_that_integer_arithmetic_gives(
         random_layer(generator, 7, 5, precision, activation),
         random_layer(generator, 3, 7, precision, output=True),
     ]
-    bits = generator.integers(0, 2, (20, 40), dtype=np.uint8)
+    bits = generator.integers(0, 2, (20, 2, 40), dtype=np.uint8)
     expected = [scores_in_integers(layers, row) for row in bits.tolist()]
     assert Network(layers, 1.0).scores(bits).tolist() == expected
 
@@ -80,11 +80,14 @@ def test_a_row_has_the_same_probabilities_alone_in_a_batch_and_in_any_order(
         ],
         scale=0.01,
     )
-    bits = generator.integers(0, 2, (batch, 300), dtype=np.uint8)
+    bits = generator.integers(0, 2, (batch, 2, 300), dtype=np.uint8)
     order = np.array(random.sample(range(batch), batch))
-    together = network.probabilities(bits, temperature=1.3)
-    shuffled = network.probabilities(bits[order], temperature=1.3)
-    alone = [network.probabilities(row[None], temperature=1.3)[0].tolist() for row in bits]
+    together = network.probabilities(network.scores(bits), temperature=1.3)
+    shuffled = network.probabilities(network.scores(bits[order]), temperature=1.3)
+    alone = [
+        network.probabilities(network.scores(row[None]), temperature=1.3)[0].tolist()
+        for row in bits
+    ]
     assert together.tolist() == alone
     assert shuffled.tolist() == together[order].tolist()
 
@@ -92,14 +95,14 @@ def test_a_row_has_the_same_probabilities_alone_in_a_batch_and_in_any_order(
 def test_probabilities_add_up_to_1_and_follow_the_scores() -> None:
     generator = np.random.default_rng(0)
     network = Network([random_layer(generator, 9, 64, output=True)], scale=0.02)
-    bits = generator.integers(0, 2, (50, 64), dtype=np.uint8)
-    probabilities = network.probabilities(bits, temperature=1.0)
+    bits = generator.integers(0, 2, (50, 1, 64), dtype=np.uint8)
+    probabilities = network.probabilities(network.scores(bits), temperature=1.0)
     assert np.allclose(probabilities.sum(axis=1), 1)
     assert np.array_equal(probabilities.argsort(axis=1), network.scores(bits).argsort(axis=1))
 
 
 def test_a_high_temperature_levels_probabilities_and_a_low_one_overflows_nothing() -> None:
     network = Network([random_layer(np.random.default_rng(0), 4, 64, output=True)], scale=1.0)
-    bits = np.ones((1, 64), dtype=np.uint8)
-    assert np.allclose(network.probabilities(bits, temperature=1e9), 0.25, atol=1e-4)
-    assert np.isfinite(network.probabilities(bits, temperature=1e-9)).all()
+    scores = network.scores(np.ones((1, 1, 64), dtype=np.uint8))
+    assert np.allclose(network.probabilities(scores, temperature=1e9), 0.25, atol=1e-4)
+    assert np.isfinite(network.probabilities(scores, temperature=1e-9)).all()

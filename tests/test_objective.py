@@ -114,3 +114,12 @@ def test_the_weights_and_the_temperature_are_the_papers() -> None:
     objective = Objective()
     assert (objective.trainer_weight, objective.distillation_weight) == (1.0, 0.1)
     assert (objective.projection_weight, objective.temperature) == (1.0, 1.0)
+
+
+def test_the_outlier_loss_is_least_where_all_intents_are_equally_likely() -> None:
+    objective = Objective()
+    level = objective.outlier_loss(torch.zeros(2, 3)).item()
+    assert level == pytest.approx(np.log(3))
+    assert objective.outlier_loss(torch.tensor(PROJECTION)).item() > level
+    by_hand = np.mean([cross_entropy(softmax(row, 1.0), [1 / 3] * 3) for row in PROJECTION])
+    assert objective.outlier_loss(torch.tensor(PROJECTION)).item() == pytest.approx(by_hand)

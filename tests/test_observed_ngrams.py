@@ -8,22 +8,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model_training.observed_ngrams import ObservedNgrams, _majority
+from model_training.observed_ngrams import ObservedNgrams
 from neuralbits.ngrams import FAMILIES
 from neuralbits.projection import Projection
 
-SMALL = Projection(functions=8, bits_per_function=10, stride=4)
+SMALL = Projection(functions=8, dimensions=10, stride=4)
 UTTERANCES = ("turn on the lamp", "", "lights off please", "set a timer for 10 minutes", "off")
 
 
 @st.composite
 def projections(draw: st.DrawFn) -> Projection:
     stride = draw(st.sampled_from([1, 2, 4, 8]))
+    blocks = draw(st.booleans())
     return Projection(
         functions=stride * draw(st.integers(1, 4)),
-        bits_per_function=draw(st.integers(1, 64)),
+        dimensions=draw(st.integers(1, 8 if blocks else 64)),
+        code_bits=1 if blocks else draw(st.integers(1, 2)),
+        blocks=blocks,
         stride=stride,
         families=tuple(draw(st.permutations(list(FAMILIES)))[: draw(st.integers(1, 4))]),
+        removed=tuple(range(draw(st.integers(0, stride - 1)))),
     )
 
 
@@ -56,12 +60,13 @@ def test_a_text_may_be_asked_for_twice_or_not_at_all() -> None:
     assert ngrams.project(np.array([2, 2, 0])).tolist() == reference(
         SMALL, [UTTERANCES[2], UTTERANCES[2], UTTERANCES[0]]
     )
-    assert ngrams.project(np.array([], dtype=np.intp)).shape == (0, SMALL.bits)
+    assert ngrams.project(np.array([], dtype=np.intp)).shape == (0, 2, SMALL.sums)
 
 
 @pytest.mark.parametrize("texts", [[""], ["", " ", "?!"]])
-def test_texts_without_tokens_have_no_bit_set(texts: list[str]) -> None:
-    assert not ObservedNgrams(SMALL, texts).project(np.arange(len(texts))).any()
+def test_texts_without_tokens_have_the_bits_of_no_features(texts: list[str]) -> None:
+    bits = ObservedNgrams(SMALL, texts).project(np.arange(len(texts)))
+    assert bits.tolist() == reference(SMALL, texts)
 
 
 def test_a_drop_of_0_drops_nothing() -> None:
@@ -87,7 +92,7 @@ def dropped_words(drop: float, texts: int = 2000) -> npt.NDArray[np.bool_]:
 
     Which of them were dropped can be read off the bits: shape (texts, 64).
     """
-    projection = Projection(functions=64, bits_per_function=64, stride=64, families=("words",))
+    projection = Projection(code_bits=1, stride=64, families=("words",))
     word_of: dict[int, str] = {}
     for letters in product("abcdefghij", repeat=3):
         choices, _ = projection.draw(projection.features("".join(letters)))
@@ -114,25 +119,6 @@ def test_no_ngram_is_dropped_more_often_than_others() -> None:
     assert np.abs(dropped_words(0.5).mean(axis=0) - 0.25).max() < 0.05
 
 
-def test_a_text_whose_ngrams_are_all_dropped_has_no_bit_set() -> None:
+def test_a_text_whose_ngrams_are_all_dropped_has_no_sum_above_0() -> None:
     # So large a drop that hardly a share drawn between 0 and it leaves anything.
     assert dropped_words(1e9).all()
-
-
-@settings(deadline=None)
-@given(
-    st.lists(st.tuples(*[st.integers(0, 2**64 - 1)] * 3), max_size=40),
-    st.tuples(*[st.integers(0, 50)] * 3),
-)
-def test_the_adders_count_as_one_counts(
-    ballots: list[tuple[int, ...]], votes: tuple[int, ...]
-) -> None:
-    expected = [
-        sum(
-            (2 * sum(ballot[word] >> bit & 1 for ballot in ballots) > votes[word]) << bit
-            for bit in range(64)
-        )
-        for word in range(3)
-    ]
-    words = (np.array(ballot, dtype=np.uint64) for ballot in ballots)
-    assert _majority(words, np.array(votes, dtype=np.uint64)).tolist() == expected

@@ -19,11 +19,11 @@ from model_training.projection_network import (
 )
 from neuralbits import artifact, packing
 from neuralbits.artifact import Artifact
-from neuralbits.network import ACTIVATION_LIMIT
+from neuralbits.network import ACTIVATION_LIMIT, read
 from neuralbits.packing import LIMITS, PRECISIONS, Precision
 from neuralbits.projection import Projection
 
-PROJECTION = Projection(functions=16, bits_per_function=64, stride=4)
+PROJECTION = Projection(functions=16, dimensions=64, stride=4)
 INTENTS = 6
 STEP = ACTIVATION_RANGE / ACTIVATION_LIMIT
 
@@ -48,25 +48,25 @@ def _one_thread() -> None:
 
 def examples(seed: int, texts: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.intp]]:
     """Draw bits that are an intent's own, four of ten being noise; and the intents."""
-    intents = np.random.default_rng(0).integers(0, 2, (INTENTS, PROJECTION.bits))
+    intents = np.random.default_rng(0).integers(0, 2, (INTENTS, 2, PROJECTION.sums))
     generator = np.random.default_rng(seed)
     labels = generator.integers(0, INTENTS, texts)
-    noise = generator.random((texts, PROJECTION.bits)) < 0.4
+    noise = generator.random((texts, 2, PROJECTION.sums)) < 0.4
     return (intents[labels] ^ noise).astype(np.uint8), labels
 
 
-def signs(bits: npt.NDArray[np.uint8]) -> Tensor:
-    return torch.from_numpy(bits).float() * 2 - 1
+def values(bits: npt.NDArray[np.uint8]) -> Tensor:
+    return torch.from_numpy(read(bits)).float()
 
 
 @cache
 def trained(settings: NetworkSettings) -> ProjectionNetwork:
     torch.manual_seed(0)
-    network = ProjectionNetwork(PROJECTION.bits, INTENTS, settings)
+    network = ProjectionNetwork(PROJECTION.sums, INTENTS, settings)
     adam = torch.optim.Adam(network.parameters(), lr=2e-3)
     for batch in range(40):
         bits, labels = examples(batch + 1, 64)
-        loss = functional.cross_entropy(network(signs(bits)), torch.from_numpy(labels))
+        loss = functional.cross_entropy(network(values(bits)), torch.from_numpy(labels))
         adam.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         adam.step()
@@ -80,7 +80,7 @@ def test_layer_by_layer_the_folded_network_computes_what_the_trained_one_does(
     network, (bits, _) = trained(settings), examples(0, 300)
     folded = network.fold()
     values, scale = (
-        2 * bits.astype(np.float64) - 1,
+        read(bits),
         1.0,
     )  # whole numbers, and what 1 of them is in the trained one
     for layer, whole in zip(network.hidden, folded.layers, strict=False):
@@ -98,7 +98,7 @@ def test_layer_by_layer_the_folded_network_computes_what_the_trained_one_does(
 @every_network
 def test_the_folded_network_answers_as_the_trained_one_does(settings: NetworkSettings) -> None:
     network, (bits, labels) = trained(settings), examples(0, 300)
-    logits = network(signs(bits).double()).detach().numpy()
+    logits = network(values(bits).double()).detach().numpy()
     folded = network.fold()
     answers = folded.scores(bits) * folded.scale
     assert np.std(answers - logits) < 0.02 * np.std(logits)
@@ -116,8 +116,41 @@ def test_an_artifact_holds_the_folded_network_unchanged(settings: NetworkSetting
     assert held.scale == network.scale
     for layer in network.layers:
         stored = packing.pack(layer.weights, layer.precision)
-        restored = packing.unpack(stored, layer.precision, layer.inputs)
+        restored = packing.unpack(stored, layer.precision, layer.weights.shape)
         assert restored.tolist() == layer.weights.tolist()
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_in_blocks_a_functions_bits_are_an_index_into_rows_that_are_learned(
+    precision: Precision,
+) -> None:
+    projection = Projection(functions=200, dimensions=4, code_bits=1, stride=2, blocks=True)
+    generator = np.random.default_rng(0)
+    bits = projection.code(generator.integers(-5, 6, (64, projection.sums)))
+    torch.manual_seed(0)
+    network = ProjectionNetwork(projection.inputs, INTENTS, NetworkSettings((8,), precision))
+    for _ in range(50):
+        network(values(bits))  # batch normalisation learns its statistics
+    folded = network.eval().fold()
+    layer = folded.layers[0]
+
+    # What is no more than T additions, one row a function, is what the layer computes: the sums
+    # of the rows that aren't taken are the bias's.
+    rows = layer.weights.T.reshape(200, 2**4, 8)
+    numbers = bits.reshape(64, 200, 2**4).argmax(axis=2)
+    looked_up = 2 * rows[np.arange(200), numbers].sum(axis=1) + layer.bias - rows.sum(axis=(0, 1))
+    assert np.allclose(layer.accumulate(read(bits)), looked_up, rtol=0, atol=1e-4)
+    if precision != "float":
+        assert layer.accumulate(read(bits)).tolist() == looked_up.tolist()
+
+    logits = network.double()(values(bits).double()).detach().numpy()
+    answers = folded.scores(bits) * folded.scale
+    assert np.std(answers - logits) < 0.03 * np.std(logits)
+    labels = tuple(f"intent {number}" for number in range(INTENTS))
+    content, _ = artifact.encode(Artifact(projection, folded, labels, 1.0, 0.5, {}))
+    held = artifact.decode(content)
+    assert held.projection == projection
+    assert held.network.scores(bits).tolist() == folded.scores(bits).tolist()
 
 
 def test_folding_leaves_the_network_as_it_is() -> None:
@@ -131,14 +164,14 @@ def test_folding_leaves_the_network_as_it_is() -> None:
     ("widths", "precisions", "units"),
     [
         ((), ["binary"], [INTENTS]),
-        ((24,), ["binary", "int8"], [24, INTENTS]),
-        ((24, 16), ["binary", "int8", "int8"], [24, 16, INTENTS]),
+        ((24,), ["binary", "int4"], [24, INTENTS]),
+        ((24, 16), ["binary", "int4", "int4"], [24, 16, INTENTS]),
     ],
 )
 def test_the_layer_that_reads_the_bits_has_a_precision_of_its_own(
     widths: tuple[int, ...], precisions: list[Precision], units: list[int]
 ) -> None:
-    layers = ProjectionNetwork(PROJECTION.bits, INTENTS, NetworkSettings(widths)).fold().layers
+    layers = ProjectionNetwork(PROJECTION.sums, INTENTS, NetworkSettings(widths)).fold().layers
     assert [layer.precision for layer in layers] == precisions
     assert [layer.units for layer in layers] == units
 
@@ -195,9 +228,9 @@ def test_a_linear_map_computes_with_quantised_weights_and_learns_as_if_it_did_no
 
 
 def test_gradients_reach_the_weights_of_every_layer() -> None:
-    network = ProjectionNetwork(PROJECTION.bits, INTENTS, NetworkSettings((24, 16)))
+    network = ProjectionNetwork(PROJECTION.sums, INTENTS, NetworkSettings((24, 16)))
     bits, labels = examples(0, 64)
-    loss = functional.cross_entropy(network(signs(bits)), torch.from_numpy(labels))
+    loss = functional.cross_entropy(network(values(bits)), torch.from_numpy(labels))
     loss.backward()  # type: ignore[no-untyped-call]
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None, name

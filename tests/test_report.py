@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from model_training import evaluation
 from model_training.data import DataReport, Finding
 from model_training.evaluation import Evaluation, Microseconds, evaluate
 from model_training.history import EpochRecord
@@ -23,6 +24,7 @@ from model_training.report import (
     percent,
     write_report,
 )
+from model_training.sensitivity import Sensitivity
 
 NASTY = '<script>alert("1")</script> & {braces} $x^2$'
 
@@ -33,15 +35,12 @@ def make_evaluation(classes: int = 7, seed: int = 0, out_of_scope: bool = True) 
     labels = np.repeat(np.arange(classes), 20)
     scores = random.normal(0, 2, (len(labels), classes))
     scores[np.arange(len(labels)), labels] += 5
-    inside, outside = np.exp(scores), np.exp(random.normal(0, 1, (50, classes)))
+    inside, outside = np.exp(scores), random.normal(0, 1, (50, classes))
     return evaluate(
         inside / inside.sum(axis=1, keepdims=True),
         labels,
         (*(f"intent_{i}" for i in range(classes - 1)), NASTY),
-        out_of_scope_probabilities=outside / outside.sum(axis=1, keepdims=True)
-        if out_of_scope
-        else None,
-        threshold=0.5,
+        evaluation.out_of_scope(scores, outside, threshold=3.0) if out_of_scope else None,
     )
 
 
@@ -121,6 +120,17 @@ def test_the_style_and_the_figures_name_no_address(text: str) -> None:
 def test_names_from_outside_are_shown_as_they_are_and_never_obeyed(text: str, page: Page) -> None:
     assert "<script" not in text
     assert page.text.count(NASTY) >= 6  # title, heading, tables of confusions, intents, findings…
+
+
+def test_what_pruning_costs_is_shown_where_it_was_measured(page: Page) -> None:
+    assert "Sensitivity to pruning" not in page.text
+    measured = [Sensitivity(0, 0.9, 0.8125)]
+    pruned = Page(html(replace(make_report(), sensitivities=measured)))
+    assert pruned.open == []
+    for said in ("Sensitivity to pruning", "Pruned share", "90.00 %", "81.25 %"):
+        assert said in pruned.text
+    content = metrics(replace(make_report(), sensitivities=measured))
+    assert content["sensitivities"] == [{"layer": 0, "pruned_share": 0.9, "accuracy": 0.8125}]
 
 
 def test_all_tags_are_closed_and_all_names_of_elements_differ(page: Page) -> None:
@@ -242,8 +252,7 @@ def test_the_comparison_tells_what_both_networks_reject_on_the_splits_that_have_
             inside,
             [0, 0],
             ("a", "b"),
-            out_of_scope_probabilities=[[outside, 1 - outside], [0.6, 0.4]],
-            threshold=0.7,
+            evaluation.out_of_scope(inside, [[outside, 0.1], [0.6, 0.4]], threshold=0.7),
         )
         return {"validation": evaluate(inside, [0, 0], ("a", "b")), "test": rejection}
 

@@ -163,6 +163,7 @@ def test_the_model_is_described(server: Server, classifier: neuralbits.Classifie
         "projection": {
             **asdict(artifact.projection),
             "families": list(artifact.projection.families),
+            "removed": [],
         },
         "temperature": artifact.temperature,
         "threshold": artifact.threshold,

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from model_training.settings import Settings, SettingsError
+from model_training.settings import Settings, SettingsError, parse_share
 
 
 def test_without_an_assignment_all_stays_as_it_was() -> None:
@@ -45,6 +45,30 @@ def test_a_nested_setting_is_overridden_by_its_path(
     assert repr(overridden) == repr(expected)  # 2 is not 2.0 in a report
 
 
+def test_assignments_are_made_at_once_so_that_their_order_makes_no_difference() -> None:
+    assignments = [
+        "projection.functions=72",
+        "projection.stride=1",
+        "pruning.first_share=0.9",
+        "network.first_precision=ternary",
+    ]
+    assert Settings().override(assignments) == Settings().override(assignments[::-1])
+
+
+def test_what_assignments_give_together_is_refused_by_all_their_names() -> None:
+    with pytest.raises(
+        SettingsError,
+        match=r"--set projection\.stride=8 --set projection\.functions=9: .*functions is 9",
+    ):
+        Settings().override(["projection.stride=8", "projection.functions=9"])
+
+
+@pytest.mark.parametrize("pruning", ["share=0.5", "group_lasso=0.1"])
+def test_what_is_pruned_is_not_factorised(pruning: str) -> None:
+    with pytest.raises(SettingsError, match=r"pruning and low_rank\.after exclude each other"):
+        Settings().override([f"pruning.{pruning}", "low_rank.after=1"])
+
+
 def test_of_two_assignments_to_a_setting_the_later_counts() -> None:
     assert Settings().override(["epochs=2", "epochs=3"]).epochs == 3
 
@@ -71,6 +95,12 @@ def test_of_two_assignments_to_a_setting_the_later_counts() -> None:
         ("trainer.names=gru", "there is no trainer 'gru'; choose of lstm, feedforward, cnn"),
         ("projection.stride=3", "stride is 3, not a power of two"),
         ("projection.families=letters", "families is .*'letters'"),
+        (
+            "pruning.first_share=0.9",
+            "pruning.first_share is 0.9, but a binary weight can't be 0; "
+            "take network.first_precision=ternary",
+        ),
+        ("pruning.share=1", r"share is 1\.0, not within 0 and 1"),
     ],
 )
 def test_what_is_no_setting_is_refused_in_one_sentence(assignment: str, sentence: str) -> None:
@@ -114,3 +144,16 @@ def test_a_value_that_no_network_can_have_is_refused_by_its_name(assignment: str
     name = assignment.partition("=")[0].rpartition(".")[2]
     with pytest.raises(SettingsError, match=f"--set {assignment}: .*{name}"):
         Settings().override([assignment])
+
+
+@pytest.mark.parametrize(
+    ("text", "share"), [("4%", 0.04), ("4 %", 0.04), (" 2.5% ", 0.025), ("0.04", 0.04), ("0", 0.0)]
+)
+def test_a_share_is_a_percentage_or_a_fraction(text: str, share: float) -> None:
+    assert parse_share(text) == pytest.approx(share)
+
+
+@pytest.mark.parametrize("text", ["", "%", "four", "100%", "1", "-1%", "4%%", "4% of all", "nan"])
+def test_what_is_no_share_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(SettingsError, match=r"no share below 1; write it like 4% or 0\.04"):
+        parse_share(text)

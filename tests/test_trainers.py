@@ -126,3 +126,15 @@ def test_pooling_leaves_padding_out() -> None:
 def test_a_trainer_that_does_not_exist_is_refused_with_those_that_do(names: str) -> None:
     with pytest.raises(ValueError, match="choose of lstm, feedforward, cnn, or several joined by"):
         TrainerSettings(names)
+
+
+def test_scores_are_the_mean_logits_that_the_probabilities_are_made_of() -> None:
+    alone = trainer("feedforward")
+    scores = alone.scores(TEXTS)
+    odds = np.exp(scores - scores.max(axis=1, keepdims=True))
+    np.testing.assert_allclose(
+        odds / odds.sum(axis=1, keepdims=True), alone.probabilities(TEXTS), atol=1e-12
+    )
+    both = trainer("feedforward+cnn")
+    first, second = both._logits(TEXTS)
+    np.testing.assert_allclose(both.scores(TEXTS), (first + second) / 2, atol=1e-12)

@@ -23,8 +23,8 @@ from neuralbits.projection import Projection
 FOLDER = Path(__file__).parents[1] / "tests" / "vectors"
 PROJECTIONS = {
     "default": Projection(),
-    "paper": Projection(functions=72, bits_per_function=10, stride=1, families=tuple(FAMILIES)),
-    "uneven": Projection(functions=24, bits_per_function=33, stride=8, families=tuple(FAMILIES)),
+    "paper": Projection(72, 10, code_bits=1, stride=1, families=tuple(FAMILIES)),
+    "uneven": Projection(24, 33, stride=8, families=tuple(FAMILIES)),
 }
 
 PLAIN = [
@@ -77,7 +77,8 @@ def main() -> None:
     settings = {
         name: {
             "functions": projection.functions,
-            "bits_per_function": projection.bits_per_function,
+            "dimensions": projection.dimensions,
+            "code_bits": projection.code_bits,
             "stride": projection.stride,
             "families": projection.families,
         }
