@@ -1,0 +1,120 @@
+"""The command ``python -m benchmarks``; run it from the root of a checkout."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from benchmarks import plan, results, tables
+from benchmarks.measure import measure
+from benchmarks.reaches import LARGE, SMALL
+from benchmarks.results import Results, Run
+from benchmarks.trainings import ROOT, interruptible, locked, run_all
+from model_training import data
+from model_training.budget import parse_size
+from model_training.datasets import PUBLIC
+from model_training.settings import Settings
+from neuralbits.errors import NeuralbitsError
+from neuralbits.files import replacing
+
+DATASETS, SEEDS, SIZES = ",".join(PUBLIC), "0,1,2", f"{LARGE},{SMALL}"
+
+
+def bench(
+    datasets: Annotated[
+        str, typer.Option(help="Named data sets that have a test split.")
+    ] = DATASETS,
+    seeds: Annotated[str, typer.Option(help="One or more.")] = SEEDS,
+    sizes: Annotated[str, typer.Option(help="The budgets of neuralbits.")] = SIZES,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A setting of `neuralbits train`, such as epochs=2."),
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Trainings at a time.")] = 2,
+    folder: Annotated[
+        Path, typer.Option(help="Where models and results.json go; may hold an earlier run's.")
+    ] = ROOT / "runs" / "bench",
+    peers: Annotated[Path, typer.Option(help="The Python of the peers' environment.")] = ROOT
+    / ".venv-bench"
+    / "bin"
+    / "python",
+) -> None:
+    """Train and measure neuralbits and its peers; the same command goes on after Ctrl-C."""
+    console = Console(stderr=True)
+    settings = set_ or []
+    max_false_rejects = Settings().override(settings).max_false_rejects
+    names, budgets = datasets.split(","), sizes.split(",")
+    if unknown := [name for name in names if name not in PUBLIC]:
+        raise NeuralbitsError(
+            f"--datasets {datasets}: {unknown[0]!r} is none of {', '.join(PUBLIC)}"
+        )
+    for budget in budgets:
+        parse_size(budget)
+    try:
+        numbers = [int(seed) for seed in seeds.split(",")]
+    except ValueError:
+        raise NeuralbitsError(f"--seeds {seeds}: write whole numbers, such as 0,1,2") from None
+    trial = (datasets, seeds, sizes, settings) != (DATASETS, SEEDS, SIZES, [])
+
+    folder = folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    with interruptible(), locked(folder) as lock:
+        loaded = {
+            (name, seed): data.from_name(name, seed=seed) for name in names for seed in numbers
+        }
+        planned = {
+            (name, seed): plan.contestants(
+                loaded[name, seed], seed, budgets, settings, folder, peers.absolute()
+            )
+            for name, seed in loaded
+        }
+        everyone = [each for contestants in planned.values() for each in contestants]
+        everyone.sort(
+            key=lambda each: each.is_neuralbits
+        )  # the quick ones, and their errors, first
+        run_all([each.training for each in everyone], jobs, lock, console)
+        runs = [
+            Run(name, seed, contestant, figures, versions)
+            for (name, seed), contestants in planned.items()
+            for contestant, (figures, versions) in measure(
+                contestants, loaded[name, seed], max_false_rejects, console
+            ).items()
+        ]
+        reports = {name: loaded[name, numbers[0]].report for name in names}
+        found = Results(
+            runs,
+            {name: {"intents": each.intents, **each.examples} for name, each in reports.items()},
+            settings,
+            results.conditions(),
+        )
+        page = tables.markdown(found, trial=trial)
+        page_path = (folder if trial else ROOT / "benchmarks") / "RESULTS.md"
+        for path, text in (
+            (folder / "results.json", json.dumps(found.to_json(), indent=2) + "\n"),
+            (page_path, page),
+        ):
+            with replacing(path) as file:
+                file.write(text.encode())
+    print(page)
+    console.print(f"wrote {folder / 'results.json'} and {page_path}", highlight=False)
+
+
+def main() -> None:
+    """Run the command; what a user can mend is said in one sentence, without a traceback."""
+    command = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    command.command()(bench)
+    try:
+        command()
+    except NeuralbitsError as error:
+        sys.exit(f"benchmarks: {error}")
+    except OSError as error:
+        sys.exit(f"benchmarks: {error.filename or 'the system'}: {error.strerror or error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

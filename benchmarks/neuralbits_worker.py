@@ -1,0 +1,36 @@
+"""neuralbits as a contestant: the runtime alone, as it is served."""
+
+import sys
+from pathlib import Path
+
+from threadpoolctl import threadpool_limits
+
+import neuralbits
+from benchmarks.answering import Answers, answer
+from neuralbits import Prediction
+
+
+class Worker:
+    """An artifact, asked through the interface that a user of Python has."""
+
+    def __init__(self, path: Path) -> None:
+        self._classifier = neuralbits.load(path)
+
+    def classify(self, texts: list[str]) -> tuple[list[str], list[Prediction]]:
+        """Classify texts."""
+        return texts, self._classifier.classify_batch(texts)
+
+    def answers(self, classified: tuple[list[str], list[Prediction]]) -> Answers:
+        """Tell what the predictions say, and the scores that decide what is in scope."""
+        texts, predictions = classified
+        return Answers(
+            intents=[prediction.intent for prediction in predictions],
+            scores=self._classifier.scores(texts).max(axis=1).tolist(),
+            confidences=[prediction.confidence for prediction in predictions],
+            in_scope=[prediction.in_scope for prediction in predictions],
+        )
+
+
+if __name__ == "__main__":
+    threadpool_limits(1)
+    answer(lambda: Worker(Path(sys.argv[1])), ["neuralbits", "numpy", "mmh3"])

@@ -1,0 +1,99 @@
+"""The results of a run, and how the seeds' figures become one."""
+
+import os
+import platform
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.figures import Figures
+
+SCHEMA = 1
+"""Of ``results.json``: grows when a field is renamed or removed, not when one is added."""
+
+_SUMMARIES: dict[str, Callable[[list[float]], float]] = {
+    # What a device must have room for, and a user wait for at the most.
+    **dict.fromkeys(("bytes", "peak_memory", "model_memory", "training_seconds"), max),
+    **dict.fromkeys(("microseconds_single", "microseconds_batched"), statistics.median),
+}
+"""How the seeds' figures become one, where not by their mean."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One contestant, measured for one data set and one seed."""
+
+    dataset: str
+    seed: int
+    contestant: str
+    figures: Figures
+    versions: dict[str, str]
+    """Of the packages that did the work."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that was measured, and under which conditions."""
+
+    runs: Sequence[Run]
+    datasets: dict[str, dict[str, int]]
+    """By name: how many ``intents`` each has, and how many examples of which split."""
+    settings: Sequence[str]
+    """Settings of neuralbits that aren't the default."""
+    conditions: dict[str, str]
+
+    @property
+    def contestants(self) -> list[str]:
+        """Their names, in the order in which they were measured."""
+        return list(dict.fromkeys(run.contestant for run in self.runs))
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds, in that order."""
+        return list(dict.fromkeys(run.seed for run in self.runs))
+
+    def figure(self, dataset: str, contestant: str, name: str) -> float | None:
+        """Return a figure of `Figures` over the seeds; None if it wasn't measured."""
+        values = self._values(dataset, contestant, name)
+        return _SUMMARIES.get(name, statistics.fmean)(values) if values else None
+
+    def spread(self, dataset: str, contestant: str, name: str) -> float | None:
+        """Return the figure's standard deviation, that of a sample; None for a single seed."""
+        values = self._values(dataset, contestant, name)
+        return statistics.stdev(values) if len(values) > 1 else None
+
+    def _values(self, dataset: str, contestant: str, name: str) -> list[float]:
+        found = (
+            getattr(run.figures, name)
+            for run in self.runs
+            if (run.dataset, run.contestant) == (dataset, contestant)
+        )
+        return [value for value in found if value is not None]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return ``results.json``: every run, each figure by its name."""
+        return {"schema": SCHEMA, **asdict(self)}
+
+
+def conditions() -> dict[str, str]:
+    """Return what the figures of time depend on, apart from the packages."""
+    return {
+        "processor": _processor(),
+        "system": platform.system(),
+        "Python": platform.python_version(),
+        "trained with": f"torch {torch.__version__}",
+    }
+
+
+def _processor() -> str:
+    cores = os.cpu_count() or 1
+    model = platform.processor() or platform.machine()
+    about = Path("/proc/cpuinfo")
+    if about.exists():
+        named = [line for line in about.read_text().splitlines() if line.startswith("model name")]
+        model = named[0].partition(":")[2].strip() if named else model
+    return f"{model}, {cores} core{'s'[: cores != 1]}"
