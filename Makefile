@@ -35,7 +35,7 @@ lint: $(TEST)
 
 check: lint test
 
-# How the shipped artifacts were made; about 4 and 9 minutes on two cores.
+# How the shipped artifacts were made; about 5 and 10 minutes on two cores.
 artifacts: $(TRAIN)
 	$(BIN)/neuralbits train $(HOME_ASSISTANT) --output artifacts/home-assistant-en.safetensors
 	$(BIN)/neuralbits train --dataset clinc150 --output artifacts/clinc150.safetensors

@@ -178,7 +178,7 @@ def from_files(
     """Load files of one's own; without a validation file, validation is carved out of training.
 
     All rows of the file ``out_of_scope`` are out-of-scope examples, whatever their labels, and
-    belong to training.
+    belong to training. A part of training's is set aside if validation has none.
 
     Raises:
         DataError: a file can't be used, or validation and test don't go with the training file.
@@ -326,7 +326,14 @@ def _assemble(
     for file in files.values():
         found += [*file.findings, *_repetitions(file)]
     found += _single_examples(train)
-    found += _leaks([file for file in (train, validation, test) if file])
+    found += _leaks(
+        [
+            files[stem]
+            for split in ("train", "validation", "test")
+            for stem in (split, f"oos_{split}")
+            if stem in files
+        ]
+    )
     for held_out in (validation, test):
         if held_out:
             _refuse_unseen_intents(held_out, train)
@@ -413,17 +420,18 @@ def _single_examples(train: DataFile) -> list[Finding]:
 
 
 def _leaks(files: list[DataFile]) -> list[Finding]:
-    """Find the texts of validation and test that an earlier file holds already."""
+    """Find the texts that an earlier file holds already, in scope or out of it."""
     place: dict[str, str] = {}
     found = []
     for file in files:
-        keys = [key(text) for text in file.examples.texts]
+        examples = file.examples + file.out_of_scope
+        keys = [key(text) for text in examples.texts]
         leaked = [i for i, known in enumerate(keys) if known in place]
         if leaked:
-            lines = tuple(file.examples.lines[i] for i in leaked)
-            first = f"{_short(file.examples.texts[leaked[0]])} is {place[keys[leaked[0]]]}"
+            lines = tuple(examples.lines[i] for i in leaked)
+            first = f"{_short(examples.texts[leaked[0]])} is {place[keys[leaked[0]]]}"
             found.append(Finding(file.name, "texts seen before", len(lines), lines, first))
-        for text, line in zip(keys, file.examples.lines, strict=True):
+        for text, line in zip(keys, examples.lines, strict=True):
             place.setdefault(text, f"line {line} of {file.name}")
     return found
 

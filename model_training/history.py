@@ -12,7 +12,7 @@ class EpochRecord:
     seconds: float
     """How long it took."""
     loss: float
-    """The weighted sum of the three terms."""
+    """The weighted sum of the three terms; out-of-scope texts are left out."""
     trainer_loss: float
     distillation_loss: float
     projection_loss: float

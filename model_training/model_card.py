@@ -48,7 +48,7 @@ def model_card(artifact: Artifact, report: TrainingReport, file_name: str, examp
         bytes=f"{artifact.size:,}",
         digest=_code(artifact.digest),
         language=_code(data["language"]) if "language" in data else "the language of its data",
-        threshold=f"{artifact.threshold:,.0f}",
+        threshold=f"{artifact.threshold:,.6g}",
         out_of_scope=_out_of_scope(report.artifact.evaluation[outside], outside),
         calibration=percent(evaluation.expected_calibration_error),
         serve=shlex.quote(file_name),

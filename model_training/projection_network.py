@@ -134,7 +134,7 @@ class HiddenLayer(nn.Module):
         slope = scale * input_scale / deviation * (ACTIVATION_LIMIT / ACTIVATION_RANGE)
         if self.linear.precision == "float":
             return Layer(
-                weights=_on_grid(weights * slope[:, None]),
+                weights=packing.on_grid(weights * slope[:, None]),
                 precision="float",
                 bias=(bias * slope).astype(np.float32),
                 multiplier=np.ones(len(slope), dtype=np.int16),
@@ -154,11 +154,6 @@ class HiddenLayer(nn.Module):
 def _numpy(tensor: Tensor | None) -> np.ndarray:
     assert tensor is not None  # batch normalisation without statistics would hold None
     return tensor.detach().cpu().double().numpy()
-
-
-def _on_grid(weights: np.ndarray) -> np.ndarray:
-    """Round float weights as the artifact stores them."""
-    return packing.on_grid(weights)
 
 
 class ProjectionNetwork(nn.Module):
@@ -207,7 +202,7 @@ class ProjectionNetwork(nn.Module):
         precision = self.output.precision
         layers.append(
             Layer(
-                weights=_on_grid(weights) if precision == "float" else weights,
+                weights=packing.on_grid(weights) if precision == "float" else weights,
                 precision=precision,
                 bias=bias.astype(np.float32)
                 if precision == "float"

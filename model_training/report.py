@@ -245,13 +245,13 @@ def _out_of_scope(evaluation: Evaluation, split: str) -> str:
         axes = figure.subplots()
         axes.plot(*zip(*outside.roc, strict=True), "C0", label="every threshold")
         chosen = 1 - outside.caught, 1 - outside.falsely_rejected
-        axes.plot(*chosen, "C1o", label=f"the artifact's: {outside.threshold:,.0f}")
+        axes.plot(*chosen, "C1o", label=f"the artifact's: {outside.threshold:,.6g}")
         axes.plot([0, 1], [0, 1], "k--", label="chance")
         axes.set(xlabel="out-of-scope texts accepted", ylabel="in-scope texts accepted")
         axes.legend()
 
     return (
-        f"<p>Below the artifact's threshold, a score of {outside.threshold:,.0f}, lie "
+        f"<p>Below the artifact's threshold, a score of {outside.threshold:,.6g}, lie "
         f"<strong>{percent(outside.caught)}</strong> of {outside.texts:,} out-of-scope texts "
         f"(caught) and {percent(outside.falsely_rejected)} of the {escape(split)} split's "
         f"{evaluation.examples:,} examples (falsely rejected). Where 95 % of those are accepted, "

@@ -151,7 +151,7 @@ class Specialists(nn.Module):
         return join(soft_labels, inside, dustbin, group_of == chosen[:, None])
 
     def state(self) -> dict[str, Any]:
-        """Return all that `restored` needs."""
+        """Return all that `restore` needs."""
         return {
             "groups": self.groups,
             "members": self.state_dict(),

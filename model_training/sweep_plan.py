@@ -57,7 +57,6 @@ class Sweep:
         words = [*self.words, "--output", f"{name}.safetensors", "--seed", str(seed)]
         words += ["--max-size", str(max_size)]
         if by_bits:
-            # The stride first: at every step the functions have to be a multiple of it.
             for setting in ("stride", "functions", "dimensions"):
                 words += ["--set", f"projection.{setting}={getattr(projection, setting)}"]
         return Training(
@@ -106,7 +105,7 @@ def plan(
     """
     if bits is not None and sizes is not None:
         raise SweepError("--bits and --sizes exclude each other; leave one out")
-    chosen = ["seed=", "projection.functions=", "projection.dimensions="]
+    chosen = ["seed=", "projection.functions=", "projection.dimensions=", "projection.removed="]
     swept: Swept = "bits"
     if sizes is None:
         values = _numbers("--bits", BITS if bits is None else bits, least=1)

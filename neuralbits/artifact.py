@@ -33,7 +33,7 @@ MAX_BYTES = 1 << 30
 """No artifact is larger; a larger file is refused unread."""
 
 _KEY = "neuralbits"
-_MAX_LABELS = 1 << 26
+_MAX_LABELS = 1 << 20
 """Bytes; so few compressed ones could become gigabytes."""
 Tensors = dict[str, npt.NDArray[Any]]
 
@@ -342,5 +342,12 @@ def _described_as_malformed() -> Iterator[None]:
         yield
     except KeyError as error:
         raise ArtifactError(f"it is malformed: {error} is missing") from None
-    except (ValueError, TypeError, AttributeError, OverflowError, MemoryError) as error:
+    except (
+        ValueError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        MemoryError,
+        RecursionError,
+    ) as error:
         raise ArtifactError(f"it is malformed: {error}") from None

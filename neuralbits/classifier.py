@@ -92,7 +92,7 @@ class Classifier:
         probabilities = self._probabilities(scores)
         familiar = scores.max(axis=1) >= self.artifact.threshold
         # The first of equals wins, so the order doesn't hang on a sorting algorithm.
-        ranking = np.argsort(-probabilities, axis=1, kind="stable")[:, :top_k]
+        ranking = np.argsort(-scores, axis=1, kind="stable")[:, :top_k]
         predictions = []
         for features, row, ranked, reached in zip(
             observed, probabilities, ranking, familiar, strict=True

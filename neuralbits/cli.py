@@ -437,8 +437,9 @@ def inspect(artifact: ArtifactArgument, as_json: JsonOption = False) -> None:
             "intents": f"{len(held.labels)}: {json.dumps(held.labels, ensure_ascii=False)[1:-1]}",
             "projection": f"{projection.functions} functions"
             + (f" ({len(projection.removed)} of them removed)" if projection.removed else "")
-            + f" of {projection.dimensions} "
-            f"bits; an n-gram takes part in one of {projection.stride}",
+            + f" of {projection.dimensions} dimensions, {projection.code_bits} bits each"
+            + (", in blocks" if projection.blocks else "")
+            + f"; an n-gram takes part in one of {projection.stride}",
             "n-grams": ", ".join(projection.families),
             **{
                 f"layer {index}": (

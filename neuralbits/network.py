@@ -109,7 +109,7 @@ class Network:
         The logits, which are the scores in the unit of the softmax, are divided by the temperature
         that calibrates them (Guo et al. 2017, arXiv:1706.04599, eq. 9).
         """
-        logits = scores * self.scale / temperature
+        logits = scores * (self.scale / temperature)
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
         probabilities: npt.NDArray[np.float64] = odds / odds.sum(axis=1, keepdims=True)
         return probabilities

@@ -19,6 +19,9 @@ import numpy.typing as npt
 from neuralbits import ngrams
 from neuralbits.text import tokens
 
+MAX_INPUTS = 1 << 16
+"""No network reads more, so that no small artifact asks for gigabytes."""
+
 _WORD_BITS = 32
 _LONGEST_BLOCK = 8
 _WEYL = np.uint32(0x9E3779B9)
@@ -98,6 +101,12 @@ class Projection:
             raise ValueError(
                 f"removed is {self.removed}, not some of the functions 0 to {functions[-1]}, rising"
             )
+        largest = self.functions * (2**self.dimensions if self.blocks else self.dimensions)
+        if largest > MAX_INPUTS:
+            raise ValueError(
+                f"functions is {self.functions} and dimensions {self.dimensions}, which makes "
+                f"{largest} inputs, more than {MAX_INPUTS}"
+            )
         unknown = [family for family in self.families if family not in ngrams.FAMILIES]
         if unknown or not self.families or len(set(self.families)) < len(self.families):
             raise ValueError(f"families is {self.families}, not distinct {list(ngrams.FAMILIES)}")
@@ -105,7 +114,8 @@ class Projection:
     @property
     def kept(self) -> tuple[int, ...]:
         """The functions that are computed, rising: those that weren't removed."""
-        return tuple(each for each in range(self.functions) if each not in self.removed)
+        removed = set(self.removed)
+        return tuple(each for each in range(self.functions) if each not in removed)
 
     @property
     def sums(self) -> int:

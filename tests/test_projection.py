@@ -187,6 +187,8 @@ def test_a_long_text_is_projected_in_parts_to_the_same_bits() -> None:
     [
         {"dimensions": 0},
         {"dimensions": 65},
+        {"functions": 2048},
+        {"functions": 512, "dimensions": 8, "code_bits": 1, "blocks": True},
         {"code_bits": 0},
         {"code_bits": 3},
         {"stride": 3},
