@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
-from sklearn.metrics import auc, roc_curve
 
 from benchmarks.answering import Answers
-from model_training.evaluation import CALIBRATION_BINS
+from model_training import evaluation
 
 
 class OutOfScope(NamedTuple):
@@ -68,16 +66,9 @@ def expected_calibration_error(answers: Answers, intents: Sequence[str]) -> floa
     """Return the error of Guo et al. 2017; None without confidences."""
     if answers.confidences is None:
         return None
-    confidences = np.array(answers.confidences)
     right = np.array(answers.intents) == np.array(intents)
-    inner_edges = np.arange(1, CALIBRATION_BINS) / CALIBRATION_BINS
-    bin_of = np.digitize(confidences, inner_edges, right=True)
-    return float(
-        sum(
-            abs((confidences - right)[bin_of == each].sum()) / len(right)
-            for each in np.unique(bin_of)
-        )
-    )
+    bins = evaluation.calibration_bins(np.array(answers.confidences), right)
+    return evaluation.expected_calibration_error(bins)
 
 
 def out_of_scope(inside: Answers, outside: Answers, threshold: float) -> OutOfScope:
@@ -88,18 +79,17 @@ def out_of_scope(inside: Answers, outside: Answers, threshold: float) -> OutOfSc
         outside: to out-of-scope ones.
         threshold: the least score that is accepted, if the model doesn't decide itself.
     """
-    scores = np.array([*inside.scores, *outside.scores])
-    truth = np.repeat([1, 0], [len(inside.scores), len(outside.scores)])
-    fpr, tpr, _ = roc_curve(truth, scores, drop_intermediate=False)
+    measured = evaluation.out_of_scope(
+        np.array(inside.scores)[:, None], np.array(outside.scores)[:, None], threshold
+    )
     return OutOfScope(
-        auroc=float(auc(fpr, tpr)),
-        fpr_at_95_tpr=float(fpr[tpr >= 0.95][0]),
-        caught=float(np.mean(_rejected(outside, threshold))),
-        falsely_rejected=float(np.mean(_rejected(inside, threshold))),
+        auroc=measured.auroc,
+        fpr_at_95_tpr=measured.fpr_at_95_tpr,
+        caught=_rejected(outside, measured.caught),
+        falsely_rejected=_rejected(inside, measured.falsely_rejected),
     )
 
 
-def _rejected(answers: Answers, threshold: float) -> npt.NDArray[np.bool_]:
-    if answers.in_scope is not None:
-        return ~np.array(answers.in_scope)
-    return np.array(answers.scores) < threshold
+def _rejected(answers: Answers, below_threshold: float) -> float:
+    """Return the share that the model rejects itself, or else that below the threshold."""
+    return below_threshold if answers.in_scope is None else 1 - float(np.mean(answers.in_scope))

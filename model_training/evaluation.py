@@ -158,7 +158,7 @@ def evaluate(
             f"from 0 to {len(classes) - 1}"
         )
     predicted, confidence = p.argmax(axis=1), p.max(axis=1)
-    bins = _calibration_bins(confidence, predicted == y)
+    bins = calibration_bins(confidence, predicted == y)
     matrix = metrics.confusion_matrix(y, predicted, labels=range(len(classes)))
     by_intent = metrics.precision_recall_fscore_support(
         y, predicted, labels=range(len(classes)), zero_division=0.0
@@ -173,9 +173,7 @@ def evaluate(
         macro_f1=float(by_intent[2][occurring].mean()),
         # The floor keeps a probability of 0 for the right intent from making the mean infinite.
         nll=float(-np.log(np.maximum(p[np.arange(len(y)), y], 1e-15)).mean()),
-        expected_calibration_error=sum(
-            b.count / len(y) * abs(b.accuracy - b.confidence) for b in bins
-        ),
+        expected_calibration_error=expected_calibration_error(bins),
         bins=bins,
         intents=tuple(
             IntentMeasures(intent, float(precision), float(recall), float(f1), int(support))
@@ -304,9 +302,10 @@ def _probabilities(values: ArrayLike, classes: Sequence[str]) -> NDArray[np.floa
     return p
 
 
-def _calibration_bins(
+def calibration_bins(
     confidence: NDArray[np.float64], correct: NDArray[np.bool_]
 ) -> tuple[CalibrationBin, ...]:
+    """Sort N examples into bins by their confidence, shape (N,); ``correct`` tells the right."""
     edges = [b / CALIBRATION_BINS for b in range(CALIBRATION_BINS + 1)]
     bin_of = np.digitize(confidence, edges[1:-1], right=True)
     bins = []
@@ -315,6 +314,12 @@ def _calibration_bins(
         means = float(confidence[inside].mean()), float(correct[inside].mean())
         bins.append(CalibrationBin(edges[b], edges[b + 1], int(inside.sum()), *means))
     return tuple(bins)
+
+
+def expected_calibration_error(bins: Sequence[CalibrationBin]) -> float:
+    """Return how far confidence and accuracy lie apart, the mean over all examples."""
+    count = sum(b.count for b in bins)
+    return sum(b.count / count * abs(b.accuracy - b.confidence) for b in bins)
 
 
 def _worst_confusions(matrix: NDArray[np.int64]) -> list[tuple[int, int, int]]:

@@ -158,12 +158,8 @@ def _finish(
     """Calibrate, measure and write the artifact, then its card and its report."""
     settings = training.settings
     classifier = _calibrate(training, data, provenance)
-    allowed = settings.max_false_rejects
 
-    def measure(scorer: Scorer) -> dict[str, Evaluation]:
-        # Each by the same policy: the artifact's threshold is found again.
-        validated = scorer.scores(data.validation.texts).max(axis=1)
-        threshold = calibration.threshold(validated, allowed)
+    def measure(scorer: Scorer, threshold: float) -> dict[str, Evaluation]:
         return {
             split: evaluate_scorer(
                 scorer,
@@ -176,7 +172,7 @@ def _finish(
             for split, (examples, outside) in data.measured_splits.items()
         }
 
-    evaluations = measure(classifier)
+    evaluations = measure(classifier, classifier.artifact.threshold)
     metrics = {
         split: {
             "accuracy": round(evaluation.accuracy, 4),
@@ -187,6 +183,10 @@ def _finish(
     provenance |= {"epochs": len(training.history), "metrics": metrics}
     written = artifact.write(replace(classifier.artifact, provenance=provenance), output)
 
+    # By the policy that set the artifact's.
+    trainer_threshold = calibration.threshold(
+        training.trainer.scores(data.validation.texts).max(axis=1), settings.max_false_rejects
+    )
     texts = list(data.measured_splits.values())[-1][0].texts
     report = TrainingReport(
         name=data.name,
@@ -200,7 +200,7 @@ def _finish(
             name=settings.trainer.names,
             bytes=sum(4 * p.numel() for p in training.trainer.parameters()),
             microseconds_per_text=microseconds_per_text(training.trainer, texts),
-            evaluation=measure(training.trainer),
+            evaluation=measure(training.trainer, trainer_threshold),
         ),
         history=training.history,
         sensitivities=training.sensitivities() if settings.pruning.sensitivity else (),

@@ -30,6 +30,7 @@ from model_training.sweep_results import Results, Run
 from neuralbits import artifact
 from neuralbits.artifact import ArtifactError
 from neuralbits.files import replacing
+from neuralbits.scoring import cores
 
 SCHEMA = 1
 """Of ``sweep.json``: grows when a field is renamed or removed, not when one is added."""
@@ -73,7 +74,7 @@ def run(
         missing = [each.training for each in trainings if not _is_finished(each.training)]
         if done := len(trainings) - len(missing):
             console.print(f"{done} of {len(trainings)} artifacts are there already")
-        failures = train_all(missing, workers or _cores(), console) if missing else {}
+        failures = train_all(missing, workers or cores(), console) if missing else {}
         failed = {
             each.name: failures[each.training.output]
             for each in trainings
@@ -252,10 +253,3 @@ def _write(
 def _write_json(path: Path, content: dict[str, Any]) -> None:
     with replacing(path) as file:
         file.write((json.dumps(content, indent=2) + "\n").encode())
-
-
-def _cores() -> int:
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # outside Linux
-        return os.cpu_count() or 1

@@ -28,6 +28,21 @@ cli = typer.Typer(
 
 ArtifactArgument = Annotated[Path, typer.Argument(help="The artifact, a .safetensors file.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+TrainOption = Annotated[
+    Path | None, typer.Option(help="Utterances with their intents: CSV, TSV, JSONL or Parquet.")
+]
+ValidationOption = Annotated[
+    Path | None, typer.Option(help="By default, a part of the training data.")
+]
+DatasetOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Without --train: home-assistant (the default), clinc150, banking77 or snips."
+    ),
+]
+LanguageOption = Annotated[
+    str | None, typer.Option(help="Of the home-assistant data set; en by default.")
+]
 TextColumnOption = Annotated[str, typer.Option(help="The column that holds the texts.")]
 LabelColumnOption = Annotated[str, typer.Option(help="The column that holds the intents.")]
 
@@ -86,26 +101,14 @@ def _options(
 @cli.command()
 def train(
     output: Annotated[Path, typer.Option(help="Where the artifact goes: a .safetensors file.")],
-    train: Annotated[
-        Path | None,
-        typer.Option(help="Utterances with their intents: CSV, TSV, JSONL or Parquet."),
-    ] = None,
-    validation: Annotated[
-        Path | None, typer.Option(help="By default, a part of the training data.")
-    ] = None,
+    train: TrainOption = None,
+    validation: ValidationOption = None,
     test: Annotated[Path | None, typer.Option(help="Is measured once, at the end.")] = None,
     out_of_scope: Annotated[
         Path | None, typer.Option(help="Texts of no intent, to learn their rejection from.")
     ] = None,
-    dataset: Annotated[
-        str | None,
-        typer.Option(
-            help="Without --train: home-assistant (the default), clinc150, banking77 or snips."
-        ),
-    ] = None,
-    language: Annotated[
-        str | None, typer.Option(help="Of the home-assistant data set; en by default.")
-    ] = None,
+    dataset: DatasetOption = None,
+    language: LanguageOption = None,
     text_column: TextColumnOption = "text",
     label_column: LabelColumnOption = "intent",
     max_size: Annotated[str, typer.Option(help="The most bytes the artifact may have.")] = "64KiB",
@@ -176,25 +179,13 @@ def train(
 @cli.command()
 def sweep(
     output: Annotated[Path, typer.Option(help="The folder for artifacts, table and plot.")],
-    train: Annotated[
-        Path | None,
-        typer.Option(help="Utterances with their intents: CSV, TSV, JSONL or Parquet."),
-    ] = None,
-    validation: Annotated[
-        Path | None, typer.Option(help="By default, a part of the training data.")
-    ] = None,
+    train: TrainOption = None,
+    validation: ValidationOption = None,
     test: Annotated[
         Path | None, typer.Option(help="Is measured once for each artifact, at its end.")
     ] = None,
-    dataset: Annotated[
-        str | None,
-        typer.Option(
-            help="Without --train: home-assistant (the default), clinc150, banking77 or snips."
-        ),
-    ] = None,
-    language: Annotated[
-        str | None, typer.Option(help="Of the home-assistant data set; en by default.")
-    ] = None,
+    dataset: DatasetOption = None,
+    language: LanguageOption = None,
     text_column: TextColumnOption = "text",
     label_column: LabelColumnOption = "intent",
     bits: Annotated[

@@ -138,7 +138,7 @@ def score(
             with output.opened(job, restart=restart):
                 resumed = output.done
                 if not resumed.complete:
-                    _work(table, output, setup, workers or _cores(), progress)
+                    _work(table, output, setup, workers or cores(), progress)
                     output.checkpoint(complete=True)
                 output.publish()
     except BrokenProcessPool:
@@ -288,7 +288,8 @@ def _writer(format: Format, table: Table, added: tuple[str, ...]) -> TableWriter
     return CsvWriter([*table.columns, *added], "," if format == "csv" else "\t")
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Count the cores that this process may use."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # outside Linux

@@ -1,11 +1,15 @@
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 import neuralbits
 from neuralbits import artifact
-from tests.homes import make_artifact
+from tests.homes import UTTERANCES, make_artifact
+
+if TYPE_CHECKING:
+    from model_training.data import TrainingData
 
 
 @pytest.fixture(scope="session")
@@ -18,6 +22,17 @@ def artifact_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def classifier(artifact_path: Path) -> neuralbits.Classifier:
     return neuralbits.load(artifact_path)
+
+
+@pytest.fixture(scope="session")
+def homes(tmp_path_factory: pytest.TempPathFactory) -> "TrainingData":
+    """Training data of a home, a part of it carved out for validation."""
+    from model_training import data  # the runtime's own tests run without what it needs
+
+    file = tmp_path_factory.mktemp("homes") / "homes.csv"
+    rows = [f"{text},{intent}" for intent, texts in UTTERANCES.items() for text in texts]
+    file.write_text("\n".join(["text,intent", *rows]))
+    return data.from_files(file)
 
 
 @pytest.fixture(scope="session")

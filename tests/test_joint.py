@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from model_training import data, group_lasso
+from model_training import group_lasso
 from model_training.data import Examples, TrainingData
 from model_training.joint import JointTraining, Stopped
 from model_training.settings import Settings
@@ -17,7 +17,6 @@ from neuralbits import artifact
 from neuralbits.artifact import Artifact
 from neuralbits.network import Network
 from neuralbits.projection import Projection
-from tests.homes import UTTERANCES
 
 SETTINGS = Settings(epochs=4, batch_size=8).override(
     [
@@ -36,14 +35,6 @@ SETTINGS = Settings(epochs=4, batch_size=8).override(
 def _one_thread() -> None:
     # As in the job: the order of additions, and so their rounding, hangs on the threads.
     torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="module")
-def homes(tmp_path_factory: pytest.TempPathFactory) -> TrainingData:
-    file = tmp_path_factory.mktemp("homes") / "homes.csv"
-    rows = [f"{text},{intent}" for intent, texts in UTTERANCES.items() for text in texts]
-    file.write_text("\n".join(["text,intent", *rows]))
-    return data.from_files(file)
 
 
 def begin(homes: TrainingData, settings: Settings = SETTINGS) -> JointTraining:

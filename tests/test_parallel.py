@@ -12,23 +12,14 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from model_training import data, job, parallel
+from model_training import job, parallel
 from model_training.data import TrainingData
 from model_training.parallel import Training
 from model_training.settings import Settings
 from neuralbits.projection import Projection
-from tests.homes import UTTERANCES
 
 SMALL = ["batch_size=8", "trainer.buckets=512", "trainer.embedding=16", "trainer.hidden=16"]
 ENDLESS = 10_000  # epochs
-
-
-@pytest.fixture(scope="module")
-def homes(tmp_path_factory: pytest.TempPathFactory) -> TrainingData:
-    file = tmp_path_factory.mktemp("homes") / "homes.csv"
-    rows = [f"{text},{intent}" for intent, texts in UTTERANCES.items() for text in texts]
-    file.write_text("\n".join(["text,intent", *rows]))
-    return data.from_files(file)
 
 
 def make_training(

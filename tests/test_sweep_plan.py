@@ -8,21 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_training import data
 from model_training.data import TrainingData
 from model_training.settings import Settings
 from model_training.sweep_plan import Sweep, SweepError, plan, with_bits
 from neuralbits.errors import NeuralbitsError
 from neuralbits.projection import Projection
-from tests.homes import UTTERANCES
-
-
-@pytest.fixture(scope="module")
-def homes(tmp_path_factory: pytest.TempPathFactory) -> TrainingData:
-    file = tmp_path_factory.mktemp("homes") / "homes.csv"
-    rows = [f"{text},{intent}" for intent, texts in UTTERANCES.items() for text in texts]
-    file.write_text("\n".join(["text,intent", *rows]))
-    return data.from_files(file)
 
 
 def planned(
