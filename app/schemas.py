@@ -57,5 +57,5 @@ class Model(BaseModel):
     size: Annotated[int, Field(description="Bytes.")]
     projection: dict[str, Any]
     temperature: float
-    threshold: Annotated[float, Field(description="The least score that is in scope.")]
+    threshold: Annotated[float, Field(description="The least lead of a score that is in scope.")]
     provenance: Annotated[dict[str, Any], Field(description="Data, seed, versions, metrics.")]

@@ -79,9 +79,7 @@ def out_of_scope(inside: Answers, outside: Answers, threshold: float) -> OutOfSc
         outside: to out-of-scope ones.
         threshold: the least score that is accepted, if the model doesn't decide itself.
     """
-    measured = evaluation.out_of_scope(
-        np.array(inside.scores)[:, None], np.array(outside.scores)[:, None], threshold
-    )
+    measured = evaluation.out_of_scope(inside.scores, outside.scores, threshold)
     return OutOfScope(
         auroc=measured.auroc,
         fpr_at_95_tpr=measured.fpr_at_95_tpr,

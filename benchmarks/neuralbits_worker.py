@@ -8,6 +8,7 @@ from threadpoolctl import threadpool_limits
 import neuralbits
 from benchmarks.answering import Answers, answer
 from neuralbits import Prediction
+from neuralbits.network import lead
 
 
 class Worker:
@@ -25,7 +26,7 @@ class Worker:
         texts, predictions = classified
         return Answers(
             intents=[prediction.intent for prediction in predictions],
-            scores=self._classifier.scores(texts).max(axis=1).tolist(),
+            scores=lead(self._classifier.scores(texts)).tolist(),
             confidences=[prediction.confidence for prediction in predictions],
             in_scope=[prediction.in_scope for prediction in predictions],
         )

@@ -29,12 +29,12 @@ def temperature(logits: npt.NDArray[np.float64], labels: npt.NDArray[np.intp]) -
     return float(np.exp(found.x))
 
 
-def threshold(scores: npt.NDArray[np.float64], max_false_rejects: float) -> float:
+def threshold(leads: npt.NDArray[np.float64], max_false_rejects: float) -> float:
     """Return the largest threshold that takes few enough in-scope texts for out-of-scope ones.
 
     Args:
-        scores: shape (N,), what in-scope texts score, of any kind.
+        leads: shape (N,), the lead of the greatest score of in-scope texts, or what else decides.
         max_false_rejects: the share of them that may fall below the threshold.
     """
-    allowed = int(max_false_rejects * len(scores) + 1e-9)  # 0.29·100 is 28.999… in floats
-    return float(np.sort(scores)[min(allowed, len(scores) - 1)])
+    allowed = int(max_false_rejects * len(leads) + 1e-9)  # 0.29·100 is 28.999… in floats
+    return float(np.sort(leads)[min(allowed, len(leads) - 1)])

@@ -22,6 +22,7 @@ from sklearn import metrics
 
 from neuralbits.classifier import Classifier
 from neuralbits.errors import NeuralbitsError
+from neuralbits.network import lead
 
 CALIBRATION_BINS, WORST_CONFUSIONS, WORST_INTENTS, ROC_POINTS, TIMED_TEXTS = 15, 20, 20, 200, 1000
 
@@ -68,7 +69,7 @@ class Confusion:
 
 @dataclass(frozen=True, slots=True)
 class OutOfScope:
-    """How well its greatest score tells an out-of-scope text from an in-scope one."""
+    """How well the lead of its greatest score tells an out-of-scope text from an in-scope one."""
 
     texts: int
     """How many out-of-scope texts there are."""
@@ -76,11 +77,11 @@ class OutOfScope:
     fpr_at_95_tpr: float
     """The share of them that is accepted where at least 95 % of the in-scope texts are."""
     threshold: float
-    """The least score that is accepted."""
+    """The least lead that is accepted."""
     caught: float
-    """The share of the out-of-scope texts whose score lies below the threshold."""
+    """The share of the out-of-scope texts whose lead lies below the threshold."""
     falsely_rejected: float
-    """The share of the in-scope texts whose score does."""
+    """The share of the in-scope texts whose lead does."""
     roc: tuple[tuple[float, float], ...]
     """At most `ROC_POINTS` points (false positive rate, true positive rate) of the curve."""
 
@@ -187,17 +188,17 @@ def evaluate(
 
 
 def out_of_scope(inside: ArrayLike, outside: ArrayLike, threshold: float) -> OutOfScope:
-    """Measure how well scores tell in-scope texts from out-of-scope ones.
+    """Measure how well a figure such as the lead tells in-scope texts from out-of-scope ones.
 
     Args:
-        inside: shape (N, C), the scores of in-scope texts.
-        outside: shape (M, C), M ≥ 1, those of out-of-scope ones.
-        threshold: the least greatest score of a text that is accepted.
+        inside: shape (N,), the figure of in-scope texts.
+        outside: shape (M,), M ≥ 1, that of out-of-scope ones.
+        threshold: the least figure of a text that is accepted.
     """
-    accepted, rejected = np.max(inside, axis=1), np.max(outside, axis=1)
+    accepted, rejected = np.asarray(inside), np.asarray(outside)
     in_scope = np.repeat([1, 0], [len(accepted), len(rejected)])
-    scores = np.concatenate([accepted, rejected])
-    fpr, tpr, _ = metrics.roc_curve(in_scope, scores, drop_intermediate=False)
+    figures = np.concatenate([accepted, rejected])
+    fpr, tpr, _ = metrics.roc_curve(in_scope, figures, drop_intermediate=False)
     shown = np.unique(np.linspace(0, len(fpr) - 1, ROC_POINTS).round().astype(int))
     return OutOfScope(
         texts=len(rejected),
@@ -226,13 +227,17 @@ def evaluate_scorer(
         labels: shape (N,), the places of their intents in ``classes``.
         classes: the scorer's intents.
         outside: texts of no intent.
-        threshold: the least score that is accepted.
+        threshold: the least lead that is accepted.
     """
+
+    def leads(texts: Sequence[str]) -> NDArray[np.float64]:
+        return lead(scorer.scores(texts))
+
     return evaluate(
         scorer.probabilities(texts),
         labels,
         classes,
-        out_of_scope(scorer.scores(texts), scorer.scores(outside), threshold) if outside else None,
+        out_of_scope(leads(texts), leads(outside), threshold) if outside else None,
     )
 
 

@@ -33,6 +33,7 @@ from neuralbits.artifact import Artifact
 from neuralbits.classifier import Classifier
 from neuralbits.errors import NeuralbitsError
 from neuralbits.files import replacing
+from neuralbits.network import lead
 
 
 class TrainingError(NeuralbitsError):
@@ -56,7 +57,7 @@ def train(
     Beside ``output`` (``x.safetensors``) come its model card (``x.md``), the report (``x.html``)
     and its figures (``x.metrics.json``); while the job runs, a checkpoint
     (``x.safetensors.checkpoint``). The first Ctrl-C stops the job after the batch under way: it
-    writes the best artifact so far, and keeps the checkpoint to go on from.
+    writes the artifact as it then is, and keeps the checkpoint to go on from.
 
     Args:
         settings: of the run.
@@ -108,7 +109,7 @@ def train(
     training = JointTraining(settings, data, torch.device(device))
     checkpoint.restore(training)
     _run(training, checkpoint, console)
-    if training.best is None:
+    if training.latest is None:
         raise TrainingError("stopped before there was a network to keep, so there is no artifact")
     report = _finish(training, data, output, provenance)
     if training.finished:
@@ -185,7 +186,7 @@ def _finish(
 
     # By the policy that set the artifact's.
     trainer_threshold = calibration.threshold(
-        training.trainer.scores(data.validation.texts).max(axis=1), settings.max_false_rejects
+        lead(training.trainer.scores(data.validation.texts)), settings.max_false_rejects
     )
     texts = list(data.measured_splits.values())[-1][0].texts
     report = TrainingReport(
@@ -218,13 +219,13 @@ def _finish(
 def _calibrate(
     training: JointTraining, data: TrainingData, provenance: dict[str, Any]
 ) -> Classifier:
-    """Set temperature and threshold of the best network on the validation split."""
-    network = training.best_network()
+    """Set temperature and threshold of the network on the validation split."""
+    network = training.network()
     scores = training.validation_scores(network)
     temperature = calibration.temperature(
         scores * network.scale, data.label_indices(data.validation)
     )
-    threshold = calibration.threshold(scores.max(axis=1), training.settings.max_false_rejects)
+    threshold = calibration.threshold(lead(scores), training.settings.max_false_rejects)
     return Classifier(
         Artifact(training.projection, network, data.labels, temperature, threshold, provenance)
     )

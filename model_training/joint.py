@@ -61,8 +61,9 @@ class JointTraining:
         self.settings = settings
         self.device = device
         self.history: list[EpochRecord] = []
-        self.best: dict[str, Any] | None = None
-        """The projection network's state after the epoch with the highest validation accuracy."""
+        self.latest: dict[str, Any] | None = None
+        """The projection network's state after the last whole epoch. The learning rate has fallen
+        to nothing by the end, so no earlier epoch is better by more than chance."""
         self.stop = False
         """Set it, from a signal handler say, to end the epoch under way by `Stopped`."""
 
@@ -112,7 +113,7 @@ class JointTraining:
         """Train for one epoch, then measure both networks on the validation split.
 
         Raises:
-            Stopped: `stop` was set; what the epoch did is not in `history` nor in `best`.
+            Stopped: `stop` was set; what the epoch did is not in `history` nor in `latest`.
         """
         started = time.monotonic()
         ended, factorised_after = len(self.history), self.settings.low_rank.after
@@ -158,12 +159,8 @@ class JointTraining:
                 self.validation_scores(self.projection_network.fold())
             ),
         )
-        rivals = [
-            earlier.projection_accuracy
-            for earlier in self.history[max(factorised_after, unsettled) :]
-        ]
-        if ended >= factorised_after and record.projection_accuracy >= max(rivals, default=0.0):
-            self.best = {
+        if ended >= factorised_after:
+            self.latest = {
                 name: value.clone() for name, value in self.projection_network.state_dict().items()
             }
         self.history.append(record)
@@ -183,25 +180,25 @@ class JointTraining:
         """Prune as much as is due after so many epochs."""
         self._pruning.prune(self.projection_network, epochs / self.settings.epochs)
 
-    def best_network(self) -> Network:
-        """Fold the best projection network so far into the form that the artifact holds."""
-        return self._best_unfolded().fold()
+    def network(self) -> Network:
+        """Fold the projection network into the form that the artifact holds."""
+        return self._latest_unfolded().fold()
 
     def sensitivities(self) -> list[Sensitivity]:
-        """Prune the layers of the best projection network so far, and measure what is left."""
+        """Prune the layers of the projection network, and measure what is left."""
         return sensitivities(
-            self._best_unfolded(), lambda network: self._accuracy(self.validation_scores(network))
+            self._latest_unfolded(), lambda network: self._accuracy(self.validation_scores(network))
         )
 
-    def _best_unfolded(self) -> ProjectionNetwork:
-        if self.best is None:
+    def _latest_unfolded(self) -> ProjectionNetwork:
+        if self.latest is None:
             raise ValueError("no epoch has ended yet, so there is no network to keep")
         with torch.random.fork_rng(devices=[]):  # a look at it doesn't change how the run goes on
-            best = self._blank()
-        best.load_state_dict(self.best)
+            latest = self._blank()
+        latest.load_state_dict(self.latest)
         # Stopped before it was pruned as far as it was to be, it has to fit the budget, too.
-        Pruning(self.settings.pruning).prune(best, done=1.0)
-        return best
+        Pruning(self.settings.pruning).prune(latest, done=1.0)
+        return latest
 
     def validation_scores(self, network: Network) -> npt.NDArray[np.float64]:
         """Return what a folded network makes of the validation split: scores, shape (N, C)."""
@@ -215,7 +212,7 @@ class JointTraining:
         """Return all that `restore` needs to go on as if nothing had happened."""
         return {
             "history": [dataclasses.asdict(record) for record in self.history],
-            "best": self.best,
+            "latest": self.latest,
             "removed": list(self.projection.removed),
             "trainer": self.trainer.state_dict(),
             "projection_network": self.projection_network.state_dict(),
@@ -230,7 +227,7 @@ class JointTraining:
     def restore(self, state: dict[str, Any]) -> None:
         """Take over what `state` returned."""
         self.history = [EpochRecord(**record) for record in state["history"]]
-        self.best = state["best"]
+        self.latest = state["latest"]
         if len(self.history) > self.settings.low_rank.after > 0:
             self._teach(self._blank(), self.settings.epochs - self.settings.low_rank.after)
         self._remove([each for each in state["removed"] if each in self.projection.kept])

@@ -132,7 +132,7 @@ kiosks, cars, chatbots, browsers.
 ## Limits
 
 - It knows the intents listed below and no other: every text gets the likeliest of them. An answer
-  whose score, the network's own sum, is below the **threshold of {threshold}** says
+  whose score leads the others by less than the **threshold of {threshold}**, in sum, says
   `"in_scope": false`, and is best treated as not understood. {out_of_scope}
 - It learnt from texts in {language}. Texts in another language get an answer, too, and it means
   little.

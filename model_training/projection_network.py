@@ -37,7 +37,7 @@ class NetworkSettings:
     """The weights of the layer that reads the bits."""
     precision: Precision = "int4"
     """The weights of the layers after it."""
-    activation: Activation = "linear"
+    activation: Activation = "relu"
     """Of the hidden layers."""
 
     def __post_init__(self) -> None:

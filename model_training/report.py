@@ -179,8 +179,6 @@ def html(report: TrainingReport) -> str:
 def _training(history: Sequence[EpochRecord]) -> str:
     if not history:
         return "<p>No epoch was trained.</p>"
-    # Of equals the last, which is the one that training keeps.
-    best = max(history, key=lambda record: (record.projection_accuracy, record.epoch))
 
     def curves(figure: Figure, unit: str, scale: float, lines: Mapping[str, str]) -> None:
         axes = figure.subplots()
@@ -202,8 +200,9 @@ def _training(history: Sequence[EpochRecord]) -> str:
     return (
         f'<div class="beside">{_chart("Mean training loss of each epoch", losses)}'
         f"{_chart('Accuracy on the validation split after each epoch', accuracies)}</div>"
-        f"<p>The projection network was best on the validation split after epoch {best.epoch}: "
-        f"{percent(best.projection_accuracy)}.</p>{_folded('Every epoch', _records(history))}"
+        f"<p>After epoch {history[-1].epoch} the projection network has "
+        f"{percent(history[-1].projection_accuracy)} of the validation split right.</p>"
+        f"{_folded('Every epoch', _records(history))}"
     )
 
 
@@ -251,13 +250,13 @@ def _out_of_scope(evaluation: Evaluation, split: str) -> str:
         axes.legend()
 
     return (
-        f"<p>Below the artifact's threshold, a score of {outside.threshold:,.6g}, lie "
+        f"<p>Below the artifact's threshold, a lead of {outside.threshold:,.6g}, lie "
         f"<strong>{percent(outside.caught)}</strong> of {outside.texts:,} out-of-scope texts "
         f"(caught) and {percent(outside.falsely_rejected)} of the {escape(split)} split's "
         f"{evaluation.examples:,} examples (falsely rejected). Where 95 % of those are accepted, "
         f"{percent(outside.fpr_at_95_tpr)} of the out-of-scope texts are, too. The trainer's "
         "figures, in the first table, are at a threshold of its own, set by the same policy.</p>"
-        f"{_chart(f'ROC curve of the score; area below it: {outside.auroc:.4f}', roc)}"
+        f"{_chart(f'ROC curve of the lead; area below it: {outside.auroc:.4f}', roc)}"
     )
 
 

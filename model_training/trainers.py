@@ -133,22 +133,23 @@ def pool(states: Tensor, present: Tensor) -> Tensor:
 
 
 class LSTMEncoder(nn.Module):
-    """A bidirectional LSTM."""
+    """A bidirectional LSTM: one reads each text from its first token on, one from its last."""
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__()
-        self.lstm = nn.LSTM(inputs, hidden, batch_first=True, bidirectional=True)
+        self.forth = nn.LSTM(inputs, hidden, batch_first=True)
+        self.back = nn.LSTM(inputs, hidden, batch_first=True)
         self.width = 4 * hidden
 
     def forward(self, embedded: Tensor, present: Tensor, lengths: Tensor) -> Tensor:
         """Encode shape (B, L, E) as (B, width)."""
-        packed = nn.utils.rnn.pack_padded_sequence(
-            embedded, lengths, batch_first=True, enforce_sorted=False
-        )
-        states, _ = nn.utils.rnn.pad_packed_sequence(
-            self.lstm(packed)[0], batch_first=True, total_length=embedded.shape[1]
-        )
-        return pool(states, present)
+        # Turned round within its length, a text ends in its padding either way; on a CPU that
+        # takes half the time of PyTorch's packed sequences, which do the same.
+        places = torch.arange(embedded.shape[1], device=embedded.device)
+        turned = torch.where(present, present.sum(dim=1, keepdim=True) - 1 - places, places)
+        rows = torch.arange(len(embedded), device=embedded.device)[:, None]
+        forth, back = self.forth(embedded)[0], self.back(embedded[rows, turned])[0]
+        return pool(torch.cat([forth, back[rows, turned]], dim=2), present)
 
 
 class FeedForwardEncoder(nn.Module):

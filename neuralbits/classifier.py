@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neuralbits.artifact import Artifact
+from neuralbits.network import lead
 
 _CHUNK = 128  # texts at a time, so that a long list costs no more memory than its predictions
 
@@ -28,9 +29,10 @@ class Prediction:
     confidence: float
     """Its calibrated probability."""
     in_scope: bool
-    """Whether the intent's score reaches the artifact's threshold; never for a text without tokens.
+    """Whether the lead of the intent's score over the others reaches the artifact's threshold;
+    never for a text without tokens.
 
-    The score, not the confidence: a softmax is sure of one intent as soon as the others are less
+    The scores, not the confidence: a softmax is sure of one intent as soon as the others are less
     likely still (Hendrycks et al. 2022, arXiv:1911.11132; measured in docs/accuracy.md).
     """
     intents: tuple[IntentConfidence, ...]
@@ -90,7 +92,7 @@ class Classifier:
         observed = self._observe(texts)
         scores = self._scores(observed)
         probabilities = self._probabilities(scores)
-        familiar = scores.max(axis=1) >= self.artifact.threshold
+        familiar = lead(scores) >= self.artifact.threshold
         # The first of equals wins, so the order doesn't hang on a sorting algorithm.
         ranking = np.argsort(-scores, axis=1, kind="stable")[:, :top_k]
         predictions = []

@@ -82,6 +82,17 @@ def read(bits: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
     return values
 
 
+def lead(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return how far the greatest score of each text leads all of its scores, in sum.
+
+    Shape (B, C) in, (B,) out: Σᵢ (maxⱼ sⱼ − sᵢ), the maximum above the mean, C times. Like the
+    softmax, and unlike the maximum itself, it is blind to what all scores have in common, which
+    training leaves open.
+    """
+    leads: npt.NDArray[np.float64] = (scores.max(axis=1, keepdims=True) - scores).sum(axis=1)
+    return leads
+
+
 @dataclass(frozen=True, eq=False)
 class Network:
     """The projection network's learned part: layers that read bits, the last giving C scores."""

@@ -60,7 +60,8 @@ def test_the_figures_are_those_of_the_evaluation(
 ) -> None:
     inside, outside = probabilities
     labels = np.random.default_rng(1).integers(4, size=len(inside))
-    expected = evaluate(inside, labels, list("0123"), out_of_scope(inside, outside, threshold=0.6))
+    rejection = out_of_scope(inside.max(axis=1), outside.max(axis=1), threshold=0.6)
+    expected = evaluate(inside, labels, list("0123"), rejection)
     answers, intents = as_answers(inside), [str(label) for label in labels]
     assert figures.accuracy(answers, intents) == pytest.approx(expected.accuracy)
     assert figures.expected_calibration_error(answers, intents) == pytest.approx(

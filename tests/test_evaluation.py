@@ -123,14 +123,13 @@ def test_at_most_twenty_confusions_and_twenty_intents_are_shown() -> None:
 
 @unhurried
 @given(examples(), st.data())
-def test_auroc_is_the_chance_that_an_in_scope_text_gets_the_greater_score(
+def test_auroc_is_the_chance_that_an_in_scope_text_gets_the_greater_figure(
     given: Examples, data: st.DataObject
 ) -> None:
-    probabilities, _, classes = given
-    outside = data.draw(examples())[0][:, :1] * np.ones(len(classes))
-    outside[:, 1:] = (1 - outside[:, :1]) / (len(classes) - 1)
-    result = out_of_scope(probabilities, outside, threshold=0.5)
-    pairs = probabilities.max(axis=1)[:, None] - outside.max(axis=1)
+    inside = given[0].max(axis=1)
+    outside = data.draw(examples())[0].max(axis=1)
+    result = out_of_scope(inside, outside, threshold=0.5)
+    pairs = inside[:, None] - outside
     assert result.auroc == pytest.approx(((pairs > 0) + (pairs == 0) / 2).mean())
     assert result.texts == len(outside)
     assert result.roc[0] == (0, 0)
@@ -138,24 +137,21 @@ def test_auroc_is_the_chance_that_an_in_scope_text_gets_the_greater_score(
 
 
 def test_caught_and_falsely_rejected_are_counted_strictly_below_the_threshold() -> None:
-    inside = [[0.9, 0.1], [0.6, 0.4], [0.5, 0.5], [0.3, 0.7]]
-    outside = [[0.55, 0.45], [0.6, 0.4]]
-    result = out_of_scope(inside, outside, threshold=0.6)
+    result = out_of_scope([0.9, 0.6, 0.5, 0.7], [0.55, 0.6], threshold=0.6)
     assert (result.caught, result.falsely_rejected) == (0.5, 0.25)
 
 
 def test_fpr_at_95_tpr_is_the_share_of_out_of_scope_texts_accepted_with_19_of_20() -> None:
-    sure = np.linspace(0.6, 0.99, 20)
-    inside = np.column_stack([sure, 1 - sure])
-    outside = [[0.55, 0.45], [0.61, 0.39], [0.7, 0.3], [0.8, 0.2]]
-    result = out_of_scope(inside, outside, threshold=0.5)
+    inside = np.linspace(0.6, 0.99, 20)
+    result = out_of_scope(inside, [0.55, 0.61, 0.7, 0.8], threshold=0.5)
     assert result.fpr_at_95_tpr == 0.5  # 19 of 20 lie at or above 0.6205…, as do 0.7 and 0.8
 
 
 @unhurried
 @given(examples())
 def test_an_evaluation_is_json(given: Examples) -> None:
-    result = evaluate(*given, out_of_scope(given[0], given[0], threshold=0.5))
+    greatest = given[0].max(axis=1)
+    result = evaluate(*given, out_of_scope(greatest, greatest, threshold=0.5))
     written = json.loads(json.dumps(result.to_json(), allow_nan=False))
     assert written["accuracy"] == result.accuracy
     assert written["intents"][0]["intent"] == "intent 0"

@@ -171,7 +171,7 @@ def test_resumed_after_a_kill_the_artifact_is_that_of_an_uninterrupted_run(
     assert {path.name for path in folder.iterdir()} == {"homes.csv", *WRITTEN}
 
 
-def test_ctrl_c_leaves_the_best_artifact_so_far_and_a_checkpoint_to_go_on_from(
+def test_ctrl_c_leaves_the_artifact_so_far_and_a_checkpoint_to_go_on_from(
     uninterrupted: Path, tmp_path: Path
 ) -> None:
     write_homes(tmp_path)

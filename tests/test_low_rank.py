@@ -26,7 +26,9 @@ from model_training.projection_network import NetworkSettings, ProjectionNetwork
 
 INPUTS, INTENTS, TEXTS = 48, 6, 400
 METRICS: tuple[Metric, ...] = ("plain", "covariance", "mahalanobis")
-FLOATS = NetworkSettings(widths=(6,), first_precision="float", precision="float")
+FLOATS = NetworkSettings(
+    widths=(6,), first_precision="float", precision="float", activation="linear"
+)
 
 shapes = st.tuples(st.integers(1, 9), st.integers(1, 9), st.integers(0, 2**31))
 
@@ -199,14 +201,16 @@ def test_the_factors_by_the_covariance_have_the_nearest_outputs() -> None:
 
 
 def test_the_factors_are_quantised_as_the_settings_say() -> None:
-    settings = NetworkSettings(widths=(5,), first_precision="binary", precision="int4")
+    settings = NetworkSettings(
+        widths=(5,), first_precision="binary", precision="int4", activation="linear"
+    )
     layers = factorise(trained(settings), settings, "covariance", texts).fold().layers
     assert [(layer.units, layer.inputs) for layer in layers] == [(5, INPUTS), (INTENTS, 5)]
     assert [layer.precision for layer in layers] == ["binary", "int4"]
 
 
 def test_even_binary_factors_still_know_most_intents() -> None:
-    settings = NetworkSettings(widths=(6,))
+    settings = NetworkSettings(widths=(6,), activation="linear")
     answers = logits(factorise(trained(settings), settings, "covariance", texts)).argmax(dim=1)
     labels = torch.cat([each for _, each in texts()])
     assert (answers == labels).float().mean() > 0.8
@@ -216,9 +220,17 @@ def test_even_binary_factors_still_know_most_intents() -> None:
     ("low_rank", "network", "sentence"),
     [
         (LowRankSettings(after=2), NetworkSettings(widths=()), "linear hidden layer"),
-        (LowRankSettings(after=2), NetworkSettings((4,), activation="relu"), "activation=linear"),
-        (LowRankSettings(after=2), NetworkSettings((7,)), "rank 6 at the most, but .* 7"),
-        (LowRankSettings(after=9), NetworkSettings((4,)), "none of the 9 epochs"),
+        (LowRankSettings(after=2), NetworkSettings((4,)), "activation=linear"),
+        (
+            LowRankSettings(after=2),
+            NetworkSettings((7,), activation="linear"),
+            "rank 6 at the most, but .* 7",
+        ),
+        (
+            LowRankSettings(after=9),
+            NetworkSettings((4,), activation="linear"),
+            "none of the 9 epochs",
+        ),
     ],
 )
 def test_what_cannot_be_factorised_is_refused_at_once(

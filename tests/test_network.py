@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neuralbits.network import Activation, Layer, Network
+from neuralbits.network import Activation, Layer, Network, lead
 from neuralbits.packing import LIMITS, PRECISIONS, Precision, pack
 
 
@@ -99,6 +99,15 @@ def test_probabilities_add_up_to_1_and_follow_the_scores() -> None:
     probabilities = network.probabilities(network.scores(bits), temperature=1.0)
     assert np.allclose(probabilities.sum(axis=1), 1)
     assert np.array_equal(probabilities.argsort(axis=1), network.scores(bits).argsort(axis=1))
+
+
+def test_the_lead_is_the_sum_of_the_distances_to_the_greatest_score() -> None:
+    assert lead(np.array([[5.0, -1.0, 2.0], [4.0, 4.0, 4.0]])).tolist() == [9, 0]
+
+
+def test_what_all_scores_have_in_common_changes_no_lead() -> None:
+    scores = np.array([[5.0, -1.0, 2.0]])
+    assert lead(scores + 1000) == lead(scores)
 
 
 def test_a_high_temperature_levels_probabilities_and_a_low_one_overflows_nothing() -> None:
