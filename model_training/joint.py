@@ -1,10 +1,10 @@
 """Joint training: the trainer and the projection network, batch after batch.
 
 One batch: the trainer reads the texts' tokens and takes a step on its own loss; the projection
-network reads the bits of the same texts, some misspelt, some n-grams dropped, and takes a step on
-the labels and on what the trainer predicts (objective.py). Further views of the batch, n-grams
-dropped anew, give it further steps: it learns slower than the trainer, and a step costs it far
-less.
+network reads the bits of the same texts, some misspelt, some of their tokens and n-grams dropped,
+and takes a step on the labels and on what the trainer predicts (objective.py). Further views of the
+batch, tokens and n-grams dropped anew, give it further steps: it learns slower than the trainer,
+and a step costs it far less.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from model_training import group_lasso, low_rank
 from model_training.data import TrainingData
 from model_training.history import EpochRecord
-from model_training.observed_ngrams import ObservedNgrams
+from model_training.observed_ngrams import Dropping, ObservedNgrams
 from model_training.projection_network import ProjectionNetwork
 from model_training.pruning import Pruning
 from model_training.sensitivity import Sensitivity, sensitivities
@@ -302,6 +302,9 @@ class JointTraining:
         batches = np.array_split(order, self._batch_count)
         together = max(1, _PROJECTED_AHEAD // self.settings.batch_size)
         groups = [batches[start : start + together] for start in range(0, len(batches), together)]
+        dropping = Dropping(
+            self.settings.token_dropout, self.settings.ngram_dropout, self._generator
+        )
         among = math.ceil(_OUTLIER_SHARE * self.settings.batch_size) if self._outlier_count else 0
 
         def project(group: list[npt.NDArray[np.intp]]) -> list[list[npt.NDArray[np.uint8]]]:
@@ -315,9 +318,7 @@ class JointTraining:
                     if among:
                         outliers = self._generator.integers(self._outlier_count, size=among)
                         chosen.append(outliers + 2 * len(order))
-                bits = self._ngrams.project(
-                    np.concatenate(chosen), self.settings.ngram_dropout, self._generator
-                )
+                bits = self._ngrams.project(np.concatenate(chosen), dropping)
                 views.append(np.split(bits, ends))
             return views
 

@@ -36,9 +36,11 @@ class Settings:
     seed: int = 0
     epochs: int = 30
     views: int = 2
-    """How often an epoch shows the projection network each text, n-grams dropped anew."""
+    """How often an epoch shows the projection network each text, other parts of it dropped."""
+    token_dropout: float = 0.3
+    """From each text a share of its tokens is dropped, drawn between 0 and this every time."""
     ngram_dropout: float = 0.4
-    """From each text a share of its n-grams is dropped, drawn between 0 and this every time."""
+    """From what is left a share of its n-grams is dropped likewise."""
     slips: float = 0.3
     """The share of the views in which the text has one slip of the finger."""
     batch_size: int = 64
@@ -58,7 +60,7 @@ class Settings:
         for name, least in (("epochs", 1), ("views", 1), ("batch_size", 2)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {least}")
-        for name in ("ngram_dropout", "slips", "max_false_rejects"):
+        for name in ("token_dropout", "ngram_dropout", "slips", "max_false_rejects"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, not within 0 and 1")
         for name in ("trainer_learning_rate", "projection_learning_rate"):

@@ -6,7 +6,6 @@ hash. docs/projection.md specifies every byte that is hashed.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
 
 import mmh3
 import numpy as np
@@ -16,29 +15,39 @@ SHORTEST_CHARACTER_NGRAM = 2
 LONGEST_CHARACTER_NGRAM = 5
 
 
-def _words(tokens: Sequence[str]) -> Iterable[str]:
+Ngram = tuple[str, int, int]
+"""An n-gram, and the places of the first and of the last token that it has a part of."""
+
+
+def _words(tokens: Sequence[str]) -> Iterator[Ngram]:
     """Observe single tokens."""
-    return tokens
+    for place, token in enumerate(tokens):
+        yield token, place, place
 
 
-def _word_bigrams(tokens: Sequence[str]) -> Iterable[str]:
+def _word_bigrams(tokens: Sequence[str]) -> Iterator[Ngram]:
     """Observe neighbouring tokens; the sentence begins and ends with an empty one."""
-    bounded = ["", *tokens, ""] if tokens else []
-    return map(" ".join, pairwise(bounded))
+    if tokens:
+        last = len(tokens) - 1
+        yield f" {tokens[0]}", 0, 0
+        for place in range(last):
+            yield f"{tokens[place]} {tokens[place + 1]}", place, place + 1
+        yield f"{tokens[last]} ", last, last
 
 
-def _skip_bigrams(tokens: Sequence[str]) -> Iterable[str]:
+def _skip_bigrams(tokens: Sequence[str]) -> Iterator[Ngram]:
     """Observe tokens with one other token between them."""
-    return map(" ".join, zip(tokens, tokens[2:], strict=False))
+    for place in range(len(tokens) - 2):
+        yield f"{tokens[place]} {tokens[place + 2]}", place, place + 2
 
 
-def _characters(tokens: Sequence[str]) -> Iterator[str]:
+def _characters(tokens: Sequence[str]) -> Iterator[Ngram]:
     """Observe the runs of 2 to 5 characters of each token between its bounds, which are spaces."""
-    for token in tokens:
+    for place, token in enumerate(tokens):
         bounded = f" {token} "
         for length in range(SHORTEST_CHARACTER_NGRAM, LONGEST_CHARACTER_NGRAM + 1):
             for start in range(len(bounded) - length + 1):
-                yield bounded[start : start + length]
+                yield bounded[start : start + length], place, place
 
 
 FAMILIES = {
@@ -61,6 +70,16 @@ def features(tokens: Sequence[str], families: Iterable[str]) -> npt.NDArray[np.u
     hashes = [
         mmh3.hash(ngram, _SEEDS[family], signed=False)
         for family in families
-        for ngram in FAMILIES[family](tokens)
+        for ngram, _, _ in FAMILIES[family](tokens)
     ]
     return np.array(hashes, dtype=np.uint32)
+
+
+def spans(tokens: Sequence[str], families: Iterable[str]) -> npt.NDArray[np.int32]:
+    """Tell which tokens the n-grams of a text have a part of.
+
+    Returns:
+        Shape (n, 2), int32: the places of the first and of the last one, for each of `features`.
+    """
+    ends = [(first, last) for family in families for _, first, last in FAMILIES[family](tokens)]
+    return np.array(ends, dtype=np.int32).reshape(-1, 2)

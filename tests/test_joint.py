@@ -4,7 +4,6 @@ import io
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
 
@@ -191,19 +190,6 @@ def test_the_network_kept_is_pruned_as_far_as_was_set_also_if_it_is_stopped_befo
     assert np.mean(output.weights == 0) >= 0.5
 
 
-def test_the_network_kept_is_one_of_those_that_were_pruned_as_far_as_was_set(
-    homes: TrainingData,
-) -> None:
-    training = begin(homes, PRUNED)
-    for epoch in range(1, 6):
-        run(training, epochs=1)
-        accuracies = [record.projection_accuracy for record in training.history]
-        network = training.network()
-        kept = np.mean(training.validation_scores(network).argmax(1) == labels_of(homes))
-        if epoch >= 4:  # 0.7 of the run are done
-            assert kept == max(accuracies[3:])
-
-
 LASSO = SETTINGS.override(["pruning.group_lasso=0.1", "epochs=5"])
 
 
@@ -249,10 +235,6 @@ def test_restored_while_functions_are_removed_it_goes_on_as_if_nothing_had_happe
     projection = uninterrupted.projection
     networks = [training.network() for training in (restored, uninterrupted)]
     assert content(networks[0], homes, projection) == content(networks[1], homes, projection)
-
-
-def labels_of(homes: TrainingData) -> npt.NDArray[np.int64]:
-    return homes.label_indices(homes.validation)
 
 
 def test_a_look_at_the_sensitivities_changes_nothing(homes: TrainingData) -> None:

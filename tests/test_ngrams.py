@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neuralbits.ngrams import FAMILIES, features
+from neuralbits.ngrams import FAMILIES, features, spans
 
 TOKENS = st.lists(st.text(st.characters(codec="utf-8"), min_size=1, max_size=8), max_size=8)
 
@@ -33,6 +33,33 @@ def hashed(seed: int, *ngrams: str) -> list[int]:
 )
 def test_a_family_observes_these_ngrams(family: str, seed: int, ngrams: list[str]) -> None:
     assert features(["the", "ok", "tv"], [family]).tolist() == hashed(seed, *ngrams)
+
+
+@pytest.mark.parametrize(
+    ("family", "first_and_last"),
+    [
+        ("words", [[0, 0], [1, 1]]),
+        ("word_bigrams", [[0, 0], [0, 1], [1, 1]]),
+        ("skip_bigrams", []),
+        ("characters", [[0, 0]] * 6 + [[1, 1]] * 6),
+    ],
+)
+def test_an_ngram_spans_the_tokens_that_it_has_a_part_of(
+    family: str, first_and_last: list[list[int]]
+) -> None:
+    assert spans(["ok", "tv"], [family]).tolist() == first_and_last
+
+
+def test_a_skip_bigram_spans_three_tokens_and_the_bounds_none() -> None:
+    assert spans(["the", "ok", "tv"], ["skip_bigrams"]).tolist() == [[0, 2]]
+    assert spans(["ok"], ["word_bigrams"]).tolist() == [[0, 0], [0, 0]]
+
+
+@given(TOKENS)
+def test_each_feature_has_a_span_within_the_tokens(tokens: list[str]) -> None:
+    found = spans(tokens, FAMILIES)
+    assert found.shape == (len(features(tokens, FAMILIES)), 2)
+    assert all(0 <= first <= last < len(tokens) for first, last in found)
 
 
 def test_a_word_of_one_character_has_character_ngrams() -> None:

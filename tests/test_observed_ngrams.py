@@ -1,4 +1,4 @@
-"""A corpus of texts in, the reference's bits out, with or without n-grams dropped at random."""
+"""A corpus of texts in, the reference's bits out, with or without parts dropped at random."""
 
 from itertools import product
 
@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model_training.observed_ngrams import ObservedNgrams
-from neuralbits.ngrams import FAMILIES
+from model_training.observed_ngrams import Dropping, ObservedNgrams
+from neuralbits.ngrams import FAMILIES, spans
 from neuralbits.projection import Projection
 
 SMALL = Projection(functions=8, dimensions=10, stride=4)
@@ -29,6 +29,10 @@ def projections(draw: st.DrawFn) -> Projection:
         families=tuple(draw(st.permutations(list(FAMILIES)))[: draw(st.integers(1, 4))]),
         removed=tuple(range(draw(st.integers(0, stride - 1)))),
     )
+
+
+def dropping(tokens: float = 0.0, ngrams: float = 0.0, seed: int = 0) -> Dropping:
+    return Dropping(tokens, ngrams, np.random.default_rng(seed))
 
 
 def reference(projection: Projection, texts: list[str]) -> list[list[int]]:
@@ -69,17 +73,18 @@ def test_texts_without_tokens_have_the_bits_of_no_features(texts: list[str]) -> 
     assert bits.tolist() == reference(SMALL, texts)
 
 
-def test_a_drop_of_0_drops_nothing() -> None:
+def test_dropping_nothing_leaves_all() -> None:
     ngrams, texts = ObservedNgrams(SMALL, UTTERANCES), np.arange(len(UTTERANCES))
-    kept = ngrams.project(texts, drop=0.0, generator=np.random.default_rng(0))
+    kept = ngrams.project(texts, dropping())
     assert kept.tolist() == ngrams.project(texts).tolist()
 
 
-def test_the_same_generator_drops_the_same_and_another_one_others() -> None:
+@pytest.mark.parametrize("share", ["tokens", "ngrams"])
+def test_the_same_generator_drops_the_same_and_another_one_others(share: str) -> None:
     texts = np.arange(len(UTTERANCES))
     first, again, another = (
         ObservedNgrams(SMALL, UTTERANCES)
-        .project(texts, drop=0.9, generator=np.random.default_rng(seed))
+        .project(texts, dropping(**{share: 0.9}, seed=seed))
         .tolist()
         for seed in (1, 1, 2)
     )
@@ -87,10 +92,10 @@ def test_the_same_generator_drops_the_same_and_another_one_others() -> None:
     assert first != another
 
 
-def dropped_words(drop: float, texts: int = 2000) -> npt.NDArray[np.bool_]:
-    """Drop words of a text whose 64 words each vote alone in one of 64 functions.
+def dropped_words(share: str, most: float, texts: int = 2000) -> npt.NDArray[np.bool_]:
+    """Drop the words, as tokens or as n-grams, of a text of 64.
 
-    Which of them were dropped can be read off the bits: shape (texts, 64).
+    Each votes alone in one of 64 functions, so the bits tell which were dropped: shape (texts, 64).
     """
     projection = Projection(code_bits=1, stride=64, families=("words",))
     word_of: dict[int, str] = {}
@@ -99,26 +104,47 @@ def dropped_words(drop: float, texts: int = 2000) -> npt.NDArray[np.bool_]:
         word_of.setdefault(int(choices[0, 0]), "".join(letters))
     assert len(word_of) == 64
     bits = ObservedNgrams(projection, [" ".join(word_of.values())]).project(
-        np.zeros(texts, dtype=np.intp), drop=drop, generator=np.random.default_rng(0)
+        np.zeros(texts, dtype=np.intp), dropping(**{share: most})
     )
     silent: npt.NDArray[np.bool_] = bits.reshape(texts, 64, 64).sum(axis=2) == 0
     return silent
 
 
-@pytest.mark.parametrize("drop", [0.2, 0.5, 1.0])
-def test_each_text_loses_a_share_of_its_own_between_0_and_drop(drop: float) -> None:
-    shares = dropped_words(drop).mean(axis=1)
+@pytest.mark.parametrize("share", ["tokens", "ngrams"])
+@pytest.mark.parametrize("most", [0.2, 0.5, 1.0])
+def test_each_text_loses_a_share_of_its_own_up_to_the_greatest(share: str, most: float) -> None:
+    shares = dropped_words(share, most).mean(axis=1)
     # Four standard deviations of the mean of 64 draws are a quarter at most.
-    assert shares.max() < drop + 0.25
+    assert shares.max() < most + 0.25
     assert shares.min() < 0.05
-    assert np.quantile(shares, 0.9) > 0.8 * drop
-    assert shares.mean() == pytest.approx(drop / 2, rel=0.05)
+    assert np.quantile(shares, 0.9) > 0.8 * most
+    assert shares.mean() == pytest.approx(most / 2, rel=0.05)
 
 
-def test_no_ngram_is_dropped_more_often_than_others() -> None:
-    assert np.abs(dropped_words(0.5).mean(axis=0) - 0.25).max() < 0.05
+@pytest.mark.parametrize("share", ["tokens", "ngrams"])
+def test_none_is_dropped_more_often_than_others(share: str) -> None:
+    assert np.abs(dropped_words(share, 0.5).mean(axis=0) - 0.25).max() < 0.05
 
 
-def test_a_text_whose_ngrams_are_all_dropped_has_no_sum_above_0() -> None:
-    # So large a drop that hardly a share drawn between 0 and it leaves anything.
-    assert dropped_words(1e9).all()
+@pytest.mark.parametrize("share", ["tokens", "ngrams"])
+def test_a_text_of_which_all_is_dropped_has_no_sum_above_0(share: str) -> None:
+    # So large a share that hardly one drawn between 0 and it leaves anything.
+    assert dropped_words(share, 1e9).all()
+
+
+def test_with_a_token_go_all_ngrams_that_have_a_part_of_it_and_no_others() -> None:
+    text = "dim the lamp"
+    bits = ObservedNgrams(SMALL, [text]).project(np.zeros(300, dtype=np.intp), dropping(tokens=0.9))
+    words = text.split()
+    without = set()
+    for kept in product([True, False], repeat=len(words)):
+        features = [
+            feature
+            for feature, (first, last) in zip(
+                SMALL.features(text), spans(words, SMALL.families), strict=True
+            )
+            if kept[first] and kept[last]
+        ]
+        projected = SMALL.project(np.array(features, dtype=np.uint32))
+        without.add(projected.tobytes())
+    assert {each.tobytes() for each in bits} == without
