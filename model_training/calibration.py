@@ -4,6 +4,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
+from scipy.stats import binom
+
+CONFIDENCE = 0.95
+"""How sure a threshold is to keep what it promises on texts yet unseen."""
 
 _LOG_TEMPERATURES = (-4.0, 4.0)
 
@@ -30,11 +34,19 @@ def temperature(logits: npt.NDArray[np.float64], labels: npt.NDArray[np.intp]) -
 
 
 def threshold(leads: npt.NDArray[np.float64], max_false_rejects: float) -> float:
-    """Return the largest threshold that takes few enough in-scope texts for out-of-scope ones.
+    """Return the largest threshold that is sure to take few in-scope texts for out-of-scope ones.
+
+    Of N texts, k of which lie below the threshold, one can be `CONFIDENCE` sure that no more than a
+    share α of all such texts does, if that few would be that rare were it α: P(Binomial(N, α) ≤ k)
+    ≤ 1 − `CONFIDENCE` (the exact bound of Clopper and Pearson 1934).
 
     Args:
         leads: shape (N,), the lead of the greatest score of in-scope texts, or what else decides.
-        max_false_rejects: the share of them that may fall below the threshold.
+        max_false_rejects: α, the share of such texts that may fall below the threshold.
+
+    Returns:
+        The lead of one of the texts. The least one if N is too small for anything to be sure.
     """
-    allowed = int(max_false_rejects * len(leads) + 1e-9)  # 0.29·100 is 28.999… in floats
-    return float(np.sort(leads)[min(allowed, len(leads) - 1)])
+    chances = binom.cdf(np.arange(len(leads)), len(leads), max_false_rejects)
+    allowed = int(np.sum(chances <= 1 - CONFIDENCE)) - 1
+    return float(np.sort(leads)[max(allowed, 0)])

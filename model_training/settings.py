@@ -49,7 +49,7 @@ class Settings:
     projection_learning_rate: float = 2e-3
     """The peak learning rate of the projection network, on the same schedule."""
     max_false_rejects: float = 0.04
-    """The share of in-scope validation texts that may be taken for out-of-scope ones."""
+    """The share of in-scope texts that may be taken for out-of-scope ones (calibration.py)."""
 
     def __post_init__(self) -> None:
         """Refuse what no run can be made with.

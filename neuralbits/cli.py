@@ -116,7 +116,7 @@ def train(
         str, typer.Option(help="lstm, feedforward or cnn, or several joined by +.")
     ] = "lstm",
     max_false_rejects: Annotated[
-        str, typer.Option(help="The most in-scope validation texts to take for out of scope.")
+        str, typer.Option(help="The most in-scope texts to take for out-of-scope ones.")
     ] = "4%",
     seed: Annotated[int, typer.Option(help="The same seed gives the same artifact.")] = 0,
     set_: Annotated[
