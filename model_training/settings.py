@@ -34,14 +34,14 @@ class Settings:
     low_rank: LowRankSettings = field(default_factory=LowRankSettings)
     pruning: PruningSettings = field(default_factory=PruningSettings)
     seed: int = 0
-    epochs: int = 30
+    epochs: int = 15
     views: int = 2
     """How often an epoch shows the projection network each text, other parts of it dropped."""
     token_dropout: float = 0.3
     """From each text a share of its tokens is dropped, drawn between 0 and this every time."""
     ngram_dropout: float = 0.4
     """From what is left a share of its n-grams is dropped likewise."""
-    slips: float = 0.3
+    slips: float = 0.4
     """The share of the views in which the text has one slip of the finger."""
     batch_size: int = 64
     trainer_learning_rate: float = 4e-3
