@@ -10,35 +10,31 @@ and a step costs it far less.
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from itertools import zip_longest
-from random import Random
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from model_training import group_lasso, low_rank
+from model_training.batches import Batch, Batches
 from model_training.data import TrainingData
 from model_training.history import EpochRecord
-from model_training.observed_ngrams import Dropping, ObservedNgrams
+from model_training.observed_ngrams import ObservedNgrams
+from model_training.optimiser import Optimiser
 from model_training.projection_network import ProjectionNetwork
 from model_training.pruning import Pruning
 from model_training.sensitivity import Sensitivity, sensitivities
 from model_training.settings import Settings
-from model_training.slips import slip
 from model_training.specialists import Specialists, confusable
 from model_training.trainers import Ensemble, TokenCorpus
-from neuralbits.network import Network
+from neuralbits.network import Network, read
 
-_PROJECTED_AHEAD = 4096  # texts
 _EVALUATED_AT_ONCE = 1024  # texts
 _PRUNED_EVERY = 32  # batches
-_OUTLIER_SHARE = 1 / 32  # out-of-scope texts to a text in scope: more cost accuracy
 
 Progress = Callable[[float], None]
 """Called now and then with the share of the epoch that is done."""
@@ -73,13 +69,7 @@ class JointTraining:
         torch.manual_seed(settings.seed)
         self._generator = np.random.default_rng(settings.seed)
         self._labels = torch.from_numpy(data.label_indices(data.train))
-        # Each text as it is, then each with a slip: text i + N is text i misspelt. Then the
-        # out-of-scope texts.
-        random = Random(settings.seed)
-        slipped = [slip(text, random) for text in data.train.texts]
-        outliers = data.out_of_scope_train.texts
-        self._outlier_count = len(outliers)
-        self._ngrams = ObservedNgrams(settings.projection, [*data.train.texts, *slipped, *outliers])
+        self._batches = Batches(settings, data, self._generator)
         self._tokens = TokenCorpus(data.train.texts, settings.trainer.buckets)
         self._validation_texts = data.validation.texts
         self._validation_labels = data.label_indices(data.validation)
@@ -95,12 +85,9 @@ class JointTraining:
             settings.epochs,
         )
 
-        # Batch normalisation needs two texts a batch.
-        batches = min(math.ceil(len(data.train) / settings.batch_size), len(data.train) // 2)
-        self._batch_count = batches
         self._pruning = Pruning(settings.pruning)
-        self._trainer_optimiser = _Optimiser(
-            self.trainer, settings.trainer_learning_rate, settings.epochs * batches
+        self._trainer_optimiser = Optimiser(
+            self.trainer, settings.trainer_learning_rate, settings.epochs * len(self._batches)
         )
         self._teach(network, settings.low_rank.after or settings.epochs)
 
@@ -129,14 +116,14 @@ class JointTraining:
         self.trainer.train()
         self.projection_network.train()
         losses = []
-        with closing(self._batches()) as batches:  # and with it its thread, also when stopped
-            for batch, (done, texts, views) in enumerate(batches):
+        with closing(self._batches.epoch()) as batches:  # its thread, too, also when stopped
+            for place, batch in enumerate(batches):
                 if self.stop:
                     raise Stopped
-                if batch % _PRUNED_EVERY == 0:
-                    self._prune(ended + batch / self._batch_count)
-                losses.append(self._train_batch(texts, views))
-                progress(done)
+                if place % _PRUNED_EVERY == 0:
+                    self._prune(ended + place / len(self._batches))
+                losses.append(self._train_batch(batch))
+                progress(batch.done)
         unsettled = self.settings.pruning.unsettled_epochs(self.settings.epochs)
         if self.settings.pruning.group_lasso and ended == unsettled:
             kept = self.projection.kept
@@ -174,7 +161,7 @@ class JointTraining:
         self._projection_optimiser.keep(self.projection_network.first.weight, inputs)
         removed = tuple(sorted([*self.projection.removed, *functions]))
         self.projection = dataclasses.replace(self.projection, removed=removed)
-        self._ngrams.projection = self._validation_ngrams.projection = self.projection
+        self._batches.ngrams.projection = self._validation_ngrams.projection = self.projection
 
     def _prune(self, epochs: float) -> None:
         """Prune as much as is due after so many epochs."""
@@ -250,10 +237,10 @@ class JointTraining:
     def _teach(self, network: ProjectionNetwork, epochs: int) -> None:
         """Make this the projection network, to be trained for so many epochs."""
         self.projection_network = network.to(self.device)
-        self._projection_optimiser = _Optimiser(
+        self._projection_optimiser = Optimiser(
             network,
             self.settings.projection_learning_rate,
-            epochs * self._batch_count * self.settings.views,
+            epochs * len(self._batches) * self.settings.views,
         )
 
     def _factorise(self) -> None:
@@ -262,7 +249,7 @@ class JointTraining:
         def texts() -> Iterator[tuple[Tensor, Tensor]]:
             count = len(self._labels)
             for part in np.array_split(np.arange(count), math.ceil(count / _EVALUATED_AT_ONCE)):
-                values = _values(self._ngrams.project(part), self.device)
+                values = _values(self._batches.ngrams.project(part), self.device)
                 yield values, self._labels[torch.from_numpy(part)].to(self.device)
 
         settings = self.settings
@@ -278,7 +265,7 @@ class JointTraining:
         texts = np.arange(len(self._labels))
         predictions = [
             self.trainer(self._tokens.batch(part).to(self.device)).softmax(dim=2).mean(dim=0).cpu()
-            for part in np.array_split(texts, self._batch_count)
+            for part in np.array_split(texts, len(self._batches))
         ]
         return torch.cat(predictions).double().numpy()
 
@@ -289,54 +276,9 @@ class JointTraining:
         self._specialists = specialists.to(self.device)
         return self._specialists
 
-    def _batches(
-        self,
-    ) -> Generator[tuple[float, npt.NDArray[np.intp], list[npt.NDArray[np.uint8]]], None, None]:
-        """Yield for each batch the share of the epoch then done, its texts and its views.
-
-        The last rows of a view are out-of-scope texts, if there are any to learn from.
-
-        A thread projects what comes next while the networks learn from what came before.
-        """
-        order = self._generator.permutation(len(self._labels))
-        batches = np.array_split(order, self._batch_count)
-        together = max(1, _PROJECTED_AHEAD // self.settings.batch_size)
-        groups = [batches[start : start + together] for start in range(0, len(batches), together)]
-        dropping = Dropping(
-            self.settings.token_dropout, self.settings.ngram_dropout, self._generator
-        )
-        among = math.ceil(_OUTLIER_SHARE * self.settings.batch_size) if self._outlier_count else 0
-
-        def project(group: list[npt.NDArray[np.intp]]) -> list[list[npt.NDArray[np.uint8]]]:
-            ends = np.cumsum([len(batch) + among for batch in group])[:-1]
-            views = []
-            for _ in range(self.settings.views):
-                chosen = []
-                for batch in group:
-                    slipped = self._generator.random(len(batch)) < self.settings.slips
-                    chosen.append(batch + len(order) * slipped)
-                    if among:
-                        outliers = self._generator.integers(self._outlier_count, size=among)
-                        chosen.append(outliers + 2 * len(order))
-                bits = self._ngrams.project(np.concatenate(chosen), dropping)
-                views.append(np.split(bits, ends))
-            return views
-
-        done = 0
-        with ThreadPoolExecutor(max_workers=1) as executor:
-            coming = executor.submit(project, groups[0])
-            for group, following in zip_longest(groups, groups[1:]):
-                views = coming.result()
-                if following is not None:
-                    coming = executor.submit(project, following)
-                for batch, *batch_views in zip(group, *views, strict=True):
-                    done += len(batch)
-                    yield done / len(order), batch, batch_views
-
-    def _train_batch(
-        self, texts: npt.NDArray[np.intp], views: list[npt.NDArray[np.uint8]]
-    ) -> tuple[float, float, float]:
+    def _train_batch(self, batch: Batch) -> tuple[float, float, float]:
         """Take the steps that one batch asks for; return the three losses, means over the views."""
+        texts, views, _ = batch
         objective = self.settings.objective
         labels = self._labels[torch.from_numpy(texts)].to(self.device)
         tokens = self._tokens.batch(texts).to(self.device)
@@ -381,54 +323,6 @@ class JointTraining:
         return float(np.mean(scores.argmax(axis=1) == self._validation_labels))
 
 
-class _Optimiser:
-    """Adam with a learning rate that rises for a tenth of the run, then falls as a cosine."""
-
-    def __init__(self, network: nn.Module, peak: float, steps: int) -> None:
-        self._adam = torch.optim.Adam(network.parameters(), lr=peak, fused=True)
-        self._schedule = torch.optim.lr_scheduler.OneCycleLR(
-            # Of 10 steps, a tenth would be a rise without a length.
-            self._adam,
-            peak,
-            total_steps=max(steps, 11),
-            pct_start=0.1,
-        )
-
-    def step(self, loss: Tensor) -> None:
-        """Take one step down the gradient of a scalar."""
-        self._adam.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        self._adam.step()
-        self._schedule.step()
-
-    @property
-    def rate(self) -> float:
-        """The learning rate of the next step."""
-        return float(self._schedule.get_last_lr()[0])
-
-    def keep(self, weights: nn.Parameter, inputs: Tensor) -> None:
-        """Keep the weights of some inputs, a mask of shape (I,), and what Adam knows of them."""
-        shape = weights.shape
-        state = self._adam.state.get(weights, {})
-        for name, value in state.items():
-            if value.shape == shape:
-                state[name] = value[:, inputs.to(value.device)]
-        weights.data = weights.data[:, inputs.to(weights.device)]
-        weights.grad = None
-
-    def state(self) -> dict[str, Any]:
-        return {"adam": self._adam.state_dict(), "schedule": self._schedule.state_dict()}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        self._adam.load_state_dict(state["adam"])
-        self._schedule.load_state_dict(state["schedule"])
-
-
 def _values(bits: npt.NDArray[np.uint8], device: torch.device) -> Tensor:
-    """Do what `neuralbits.network.read` does, in float32 on the device."""
-    codes = torch.from_numpy(bits).to(device)
-    count = codes.shape[1]
-    values = codes[:, 0].float().mul_(2**count)
-    for place in range(1, count):
-        values += codes[:, place] * 2 ** (count - place)
-    return values.sub_(2**count - 1)
+    """Read bits as the first layer's inputs, float32, on the device."""
+    return torch.from_numpy(read(bits)).float().to(device)

@@ -81,7 +81,5 @@ def test_of_too_few_texts_none_is_rejected(texts: int) -> None:
     assert calibration.threshold(np.arange(1000), 0.0) == 0
 
 
-def test_of_3000_texts_102_fall_below_the_threshold_of_four_percent() -> (
-    None
-):
+def test_of_3000_texts_102_fall_below_the_threshold_of_four_percent() -> None:
     assert calibration.threshold(np.arange(3000), 0.04) == 102

@@ -1,0 +1,127 @@
+"""Training texts in, an epoch's batches out, each with its views."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from threading import active_count
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from model_training.batches import Batch, Batches
+from model_training.data import Examples, TrainingData
+from model_training.settings import Settings
+from neuralbits.projection import Projection
+
+SETTINGS = Settings(
+    projection=Projection(functions=4, dimensions=16, stride=2),
+    batch_size=8,
+    token_dropout=0.0,
+    ngram_dropout=0.0,
+    slips=0.0,
+)
+OUTSIDE = Examples(("who won the match", "tell me a joke"), ("oos", "oos"), (1, 2))
+
+
+def make(data: TrainingData, settings: Settings = SETTINGS, seed: int = 0) -> Batches:
+    return Batches(settings, data, np.random.default_rng(seed))
+
+
+def project(texts: tuple[str, ...]) -> npt.NDArray[np.uint8]:
+    projection = SETTINGS.projection
+    return np.stack([projection.project(projection.features(text)) for text in texts])
+
+
+def test_each_epoch_has_every_text_once_in_another_order(homes: TrainingData) -> None:
+    batches = make(homes)
+    epochs = [np.concatenate([batch.texts for batch in batches.epoch()]) for _ in range(2)]
+    for epoch in epochs:
+        assert sorted(epoch) == list(range(len(homes.train)))
+    assert epochs[0].tolist() != epochs[1].tolist()
+
+
+def test_an_epoch_has_as_many_batches_as_it_says_and_ends_when_all_is_done(
+    homes: TrainingData,
+) -> None:
+    batches = make(homes)
+    done = [batch.done for batch in batches.epoch()]
+    assert len(done) == len(batches)
+    assert done == sorted(done)
+    assert done[-1] == 1
+
+
+@pytest.mark.parametrize("batch_size", [2, 3, 7, 1000])
+def test_no_batch_has_a_single_text_nor_more_than_one_too_many(
+    homes: TrainingData, batch_size: int
+) -> None:
+    odd = replace(homes, train=homes.train.select(range(len(homes.train) - 1)))
+    for data in (homes, odd):
+        sizes = [len(b.texts) for b in make(data, replace(SETTINGS, batch_size=batch_size)).epoch()]
+        assert 2 <= min(sizes) <= max(sizes) <= batch_size + 1
+
+
+def test_unaltered_each_view_has_the_bits_of_the_texts(homes: TrainingData) -> None:
+    bits = project(homes.train.texts)
+    for batch in make(homes, replace(SETTINGS, views=3)).epoch():
+        assert len(batch.views) == 3
+        for view in batch.views:
+            assert np.array_equal(view, bits[batch.texts])
+
+
+def test_more_batches_than_are_projected_at_once_keep_their_views(
+    homes: TrainingData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("model_training.batches._PROJECTED_AHEAD", 16)
+    bits = project(homes.train.texts)
+    for batch in make(homes).epoch():
+        assert all(np.array_equal(view, bits[batch.texts]) for view in batch.views)
+
+
+def altered(homes: TrainingData, settings: Settings) -> list[float]:
+    """Return for each of 30 views of the training texts the share that isn't as it was."""
+    bits = project(homes.train.texts)
+    batches = make(homes, replace(settings, views=30, batch_size=1000))
+    (batch,) = batches.epoch()
+    return [float((view != bits[batch.texts]).any(axis=(1, 2)).mean()) for view in batch.views]
+
+
+def test_in_the_share_of_slips_a_text_is_misspelt_anew_in_each_view(homes: TrainingData) -> None:
+    shares = altered(homes, replace(SETTINGS, slips=0.5))
+    # A slip can hit a space, and change no token.
+    assert 0.35 < np.mean(shares) < 0.55
+    assert len(set(shares)) > 1
+
+
+@pytest.mark.parametrize("setting", ["token_dropout", "ngram_dropout"])
+def test_what_is_dropped_alters_most_views(homes: TrainingData, setting: str) -> None:
+    assert np.mean(altered(homes, SETTINGS.override([f"{setting}=0.9"]))) > 0.5
+
+
+def test_out_of_scope_texts_follow_those_of_the_batch_one_to_32(homes: TrainingData) -> None:
+    outside = {each.tobytes() for each in project(OUTSIDE.texts)}
+    warned = replace(homes, out_of_scope_train=OUTSIDE)
+    for batch_size, among in ((8, 1), (33, 2)):
+        for batch in make(warned, replace(SETTINGS, batch_size=batch_size)).epoch():
+            for view in batch.views:
+                rest = view[len(batch.texts) :]
+                assert len(rest) == among
+                assert {each.tobytes() for each in rest} <= outside
+
+
+def as_lists(batches: Iterator[Batch]) -> list[object]:
+    return [(batch.texts.tolist(), [view.tolist() for view in batch.views]) for batch in batches]
+
+
+def test_the_generator_decides_everything(homes: TrainingData) -> None:
+    settings = replace(SETTINGS, token_dropout=0.5, ngram_dropout=0.5, slips=0.5)
+    first, again, another = (as_lists(make(homes, settings, seed).epoch()) for seed in (1, 1, 2))
+    assert first == again
+    assert first != another
+
+
+def test_closed_before_its_end_an_epoch_leaves_no_thread(homes: TrainingData) -> None:
+    before = active_count()
+    with closing(make(homes).epoch()) as epoch:
+        next(epoch)
+    assert active_count() == before
