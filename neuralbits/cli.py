@@ -34,6 +34,9 @@ TrainOption = Annotated[
 ValidationOption = Annotated[
     Path | None, typer.Option(help="By default, a part of the training data.")
 ]
+OutOfScopeOption = Annotated[
+    Path | None, typer.Option(help="Texts of no intent, to learn their rejection from.")
+]
 DatasetOption = Annotated[
     str | None,
     typer.Option(
@@ -104,9 +107,7 @@ def train(
     train: TrainOption = None,
     validation: ValidationOption = None,
     test: Annotated[Path | None, typer.Option(help="Is measured once, at the end.")] = None,
-    out_of_scope: Annotated[
-        Path | None, typer.Option(help="Texts of no intent, to learn their rejection from.")
-    ] = None,
+    out_of_scope: OutOfScopeOption = None,
     dataset: DatasetOption = None,
     language: LanguageOption = None,
     text_column: TextColumnOption = "text",
@@ -184,6 +185,7 @@ def sweep(
     test: Annotated[
         Path | None, typer.Option(help="Is measured once for each artifact, at its end.")
     ] = None,
+    out_of_scope: OutOfScopeOption = None,
     dataset: DatasetOption = None,
     language: LanguageOption = None,
     text_column: TextColumnOption = "text",
@@ -215,6 +217,7 @@ def sweep(
         "--train": train and train.name,  # as in train: where files lie makes no difference
         "--validation": validation and validation.name,
         "--test": test and test.name,
+        "--out-of-scope": out_of_scope and out_of_scope.name,
         "--dataset": dataset,
         "--language": language,
         "--text-column": None if text_column == "text" else text_column,
@@ -224,7 +227,15 @@ def sweep(
     plan = sweep_plan.plan(bits, sizes, seeds, set_ or [], words)
     loaded = {
         seed: _training_data(
-            train, validation, test, None, dataset, language, text_column, label_column, seed
+            train,
+            validation,
+            test,
+            out_of_scope,
+            dataset,
+            language,
+            text_column,
+            label_column,
+            seed,
         )
         for seed in plan.seeds
     }

@@ -28,7 +28,7 @@ from tests.homes import UTTERANCES
 
 SMALL = ["batch_size=8", "trainer.buckets=512", "trainer.embedding=16", "trainer.hidden=16"]
 SETTINGS = ["epochs=60", "network.widths=8", *SMALL]
-SOURCE = ["--train", "homes.csv", "--test", "test.csv"]
+SOURCE = ["--train", "homes.csv", "--test", "test.csv", "--out-of-scope", "outside.csv"]
 SET = [word for setting in SETTINGS for word in ("--set", setting)]
 COMMAND = ["sweep", *SOURCE, *SET, "--bits", "128,256", "--output", "swept"]
 NAMES = ("bits-128-seed-0", "bits-256-seed-0")
@@ -41,10 +41,15 @@ def write_homes(folder: Path) -> None:
     rows = [f"{text},{intent}" for intent, texts in UTTERANCES.items() for text in texts]
     (folder / "homes.csv").write_text("\n".join(["text,intent", *rows]))
     (folder / "test.csv").write_text("\n".join(["text,intent", *(f"please {row}" for row in rows)]))
+    (folder / "outside.csv").write_text("text\nwho won the match\ntell me a joke\nwhat is love\n")
 
 
 def load(folder: Path) -> dict[int, TrainingData]:
-    return {0: data.from_files(folder / "homes.csv", test=folder / "test.csv")}
+    return {
+        0: data.from_files(
+            folder / "homes.csv", test=folder / "test.csv", out_of_scope=folder / "outside.csv"
+        )
+    }
 
 
 def planned(bits: str = "128,256", settings: list[str] | None = None) -> Sweep:
