@@ -1,0 +1,1452 @@
+#include "neuralbits.h"
+
+#include <math.h>
+#include <string.h>
+
+/* ---- Text: code points in, normalised tokens out (docs/projection.md, sections 1 and 2) ---------- */
+
+typedef struct {
+    uint32_t first, last;
+} neuralbits_range;
+
+typedef struct {
+    uint32_t first, becomes;
+    uint16_t span, step;
+} neuralbits_run;
+
+typedef struct {
+    uint32_t code;
+    uint16_t start, count;
+} neuralbits_expansion;
+
+#include "unicode.h"
+
+#define COUNT(array) (sizeof(array) / sizeof(array)[0])
+#define REPLACEMENT 0xFFFDu
+
+typedef enum { SPACE, LETTER, DIGIT, SYMBOL } character_class;
+
+static int within(const neuralbits_range *ranges, size_t count, uint32_t code)
+{
+    size_t low = 0, high = count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (code > ranges[middle].last)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < count && code >= ranges[low].first;
+}
+
+/* Decode the code point that starts at *place, and move on. */
+static uint32_t decode(const uint8_t *text, size_t bytes, size_t *place)
+{
+    uint32_t lead = text[*place], code;
+    size_t length, i;
+    *place += 1;
+    if (lead < 0x80)
+        return lead;
+    if (lead < 0xC2 || lead > 0xF4)
+        return REPLACEMENT;
+    length = lead < 0xE0 ? 1 : lead < 0xF0 ? 2 : 3;
+    code = lead & (0x3Fu >> length);
+    for (i = 0; i < length; i++) {
+        uint32_t least = 0x80, most = 0xBF, next;
+        if (*place >= bytes)
+            return REPLACEMENT;
+        if (i == 0) { /* neither a longer form than it takes, nor beyond Unicode */
+            least = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80;
+            most = lead == 0xF4 ? 0x8F : 0xBF;
+        }
+        next = text[*place];
+        if (next < least || next > most)
+            return REPLACEMENT;
+        code = code << 6 | (next & 0x3F);
+        *place += 1;
+    }
+    return code >= 0xD800 && code <= 0xDFFF ? REPLACEMENT : code;
+}
+
+static size_t encode(uint32_t code, uint8_t *bytes)
+{
+    if (code < 0x80) {
+        bytes[0] = (uint8_t)code;
+        return 1;
+    }
+    if (code < 0x800) {
+        bytes[0] = (uint8_t)(0xC0 | code >> 6);
+        bytes[1] = (uint8_t)(0x80 | (code & 0x3F));
+        return 2;
+    }
+    if (code < 0x10000) {
+        bytes[0] = (uint8_t)(0xE0 | code >> 12);
+        bytes[1] = (uint8_t)(0x80 | (code >> 6 & 0x3F));
+        bytes[2] = (uint8_t)(0x80 | (code & 0x3F));
+        return 3;
+    }
+    bytes[0] = (uint8_t)(0xF0 | code >> 18);
+    bytes[1] = (uint8_t)(0x80 | (code >> 12 & 0x3F));
+    bytes[2] = (uint8_t)(0x80 | (code >> 6 & 0x3F));
+    bytes[3] = (uint8_t)(0x80 | (code & 0x3F));
+    return 4;
+}
+
+/* ---- Hashes (section 3): MurmurHash3_x86_32, of a whole string or byte by byte ------------------- */
+
+typedef struct {
+    uint32_t hash, block, length;
+} murmur;
+
+static uint32_t rotated(uint32_t x, unsigned by)
+{
+    return x << by | x >> (32 - by);
+}
+
+static uint32_t scrambled(uint32_t block)
+{
+    return rotated(block * 0xCC9E2D51u, 15) * 0x1B873593u;
+}
+
+/* The finaliser of MurmurHash3, which draws random words, too (section 4). */
+static uint32_t mixed(uint32_t x)
+{
+    x ^= x >> 16;
+    x *= 0x85EBCA6Bu;
+    x ^= x >> 13;
+    x *= 0xC2B2AE35u;
+    return x ^ x >> 16;
+}
+
+static murmur murmur_start(uint32_t seed)
+{
+    murmur m = {seed, 0, 0};
+    return m;
+}
+
+static void murmur_add(murmur *m, const uint8_t *bytes, size_t count)
+{
+    size_t i;
+    for (i = 0; i < count; i++) {
+        unsigned place = m->length++ & 3;
+        m->block |= (uint32_t)bytes[i] << 8 * place;
+        if (place == 3) {
+            m->hash = rotated(m->hash ^ scrambled(m->block), 13) * 5 + 0xE6546B64u;
+            m->block = 0;
+        }
+    }
+}
+
+static uint32_t murmur_end(const murmur *m)
+{
+    return mixed((m->hash ^ (m->length & 3 ? scrambled(m->block) : 0)) ^ m->length);
+}
+
+/* ---- Votes (sections 4 and 5) -------------------------------------------------------------------- */
+
+/* How often each dimension of a function was voted for, column by column: bit j of plane p is bit p of
+ * dimension j's count. Adding a vote to all dimensions at once is then a few operations on words. */
+typedef struct {
+    const neuralbits_model *model;
+    uint64_t *planes;  /* kept · plane_count words */
+    uint32_t *voters;  /* kept: how many features took part in each function */
+    uint32_t *columns; /* functions: the place of each among those kept, or NOWHERE; NULL if all are */
+    unsigned plane_count;
+    uint64_t features;
+} votes;
+
+#define NOWHERE 0xFFFFFFFFu
+#define GOLDEN 0x9E3779B9u
+
+static unsigned log2_of(uint32_t power)
+{
+    unsigned bits = 0;
+    while (power >>= 1)
+        bits++;
+    return bits;
+}
+
+static uint64_t low_bits(unsigned count)
+{
+    return count == 64 ? ~(uint64_t)0 : ((uint64_t)1 << count) - 1;
+}
+
+static void vote(votes *v, uint32_t feature)
+{
+    const neuralbits_model *model = v->model;
+    uint32_t groups = model->functions / model->stride, group;
+    unsigned choice_bits = log2_of(model->stride);
+    unsigned choices_per_word = choice_bits ? 32 / choice_bits : 0, choices_left = 0;
+    uint32_t choice_words = choice_bits ? (groups + choices_per_word - 1) / choices_per_word : 0;
+    uint32_t choices = 0, choice_state = feature, sign_state = feature + choice_words * GOLDEN;
+    v->features++;
+    for (group = 0; group < groups; group++) {
+        uint32_t column = group * model->stride;
+        uint64_t signs, *plane;
+        if (choice_bits) {
+            if (!choices_left) {
+                choices = mixed(choice_state += GOLDEN);
+                choices_left = choices_per_word;
+            }
+            column += choices & (model->stride - 1);
+            choices >>= choice_bits;
+            choices_left--;
+        }
+        signs = mixed(sign_state += GOLDEN);
+        if (model->dimensions > 32)
+            signs |= (uint64_t)mixed(sign_state += GOLDEN) << 32;
+        signs &= low_bits(model->dimensions);
+        if (v->columns) {
+            column = v->columns[column];
+            if (column == NOWHERE)
+                continue;
+        }
+        v->voters[column]++;
+        for (plane = v->planes + (size_t)column * v->plane_count; signs; plane++) {
+            uint64_t carried = *plane & signs;
+            *plane ^= signs;
+            signs = carried;
+        }
+    }
+}
+
+/* ---- N-grams (section 3) ------------------------------------------------------------------------- */
+
+enum { WORDS = 1, WORD_BIGRAMS = 2, SKIP_BIGRAMS = 4, CHARACTERS = 8 };
+
+#define LONGEST_NGRAM 5
+
+/* What is known of the tokens so far. N-grams are hashed as their characters come, so that a token may
+ * be of any length and none is kept. */
+typedef struct {
+    votes *votes;
+    character_class class; /* of the token under way; SPACE if there is none */
+    uint64_t tokens;       /* that have ended */
+    murmur word;           /* the token under way */
+    murmur bigram;         /* the token before it, a space, and it */
+    murmur next_bigram;    /* it alone, to become the beginning of the next one */
+    murmur skip, next_skip, skip_after; /* likewise for the tokens two before, one before, and it */
+    uint8_t window[LONGEST_NGRAM][4];   /* the last characters of the token and its bounds */
+    uint8_t widths[LONGEST_NGRAM];
+    unsigned in_window;
+} observer;
+
+static void observe_character(observer *o, uint32_t code)
+{
+    uint8_t joined[4 * LONGEST_NGRAM];
+    unsigned length, i;
+    if (o->in_window == LONGEST_NGRAM) {
+        memmove(o->window[0], o->window[1], sizeof o->window - sizeof o->window[0]);
+        memmove(o->widths, o->widths + 1, sizeof o->widths - 1);
+        o->in_window--;
+    }
+    o->widths[o->in_window] = (uint8_t)encode(code, o->window[o->in_window]);
+    o->in_window++;
+    for (length = 2; length <= o->in_window; length++) {
+        murmur ngram = murmur_start(4);
+        size_t bytes = 0;
+        for (i = o->in_window - length; i < o->in_window; i++) {
+            memcpy(joined + bytes, o->window[i], 4);
+            bytes += o->widths[i];
+        }
+        murmur_add(&ngram, joined, bytes);
+        vote(o->votes, murmur_end(&ngram));
+    }
+}
+
+static void add_to_token(observer *o, uint32_t code)
+{
+    unsigned families = o->votes->model->families;
+    uint8_t bytes[4];
+    size_t count = encode(code, bytes);
+    if (families & WORDS)
+        murmur_add(&o->word, bytes, count);
+    if (families & WORD_BIGRAMS) {
+        murmur_add(&o->bigram, bytes, count);
+        murmur_add(&o->next_bigram, bytes, count);
+    }
+    if (families & SKIP_BIGRAMS) {
+        murmur_add(&o->skip, bytes, count);
+        murmur_add(&o->skip_after, bytes, count);
+    }
+    if (families & CHARACTERS)
+        observe_character(o, code);
+}
+
+static void begin_token(observer *o, character_class class)
+{
+    static const uint8_t space = ' ';
+    o->class = class;
+    o->word = murmur_start(1);
+    o->next_bigram = murmur_start(2);
+    o->skip_after = murmur_start(3);
+    murmur_add(&o->bigram, &space, 1);
+    murmur_add(&o->skip, &space, 1);
+    o->in_window = 0;
+    if (o->votes->model->families & CHARACTERS)
+        observe_character(o, ' ');
+}
+
+static void end_token(observer *o)
+{
+    unsigned families = o->votes->model->families;
+    if (o->class == SPACE)
+        return;
+    if (families & CHARACTERS)
+        observe_character(o, ' ');
+    if (families & WORDS)
+        vote(o->votes, murmur_end(&o->word));
+    if (families & WORD_BIGRAMS)
+        vote(o->votes, murmur_end(&o->bigram));
+    if (families & SKIP_BIGRAMS && o->tokens >= 2)
+        vote(o->votes, murmur_end(&o->skip));
+    o->bigram = o->next_bigram;
+    o->skip = o->next_skip;
+    o->next_skip = o->skip_after;
+    o->tokens++;
+    o->class = SPACE;
+}
+
+static void observe_normalised(observer *o, uint32_t code)
+{
+    character_class class;
+    if (code < 0x80) {
+        int letter = code >= 'a' && code <= 'z', digit = code >= '0' && code <= '9';
+        class = code == ' ' ? SPACE : letter ? LETTER : digit ? DIGIT : SYMBOL;
+    } else if (within(NEURALBITS_LETTERS, COUNT(NEURALBITS_LETTERS), code)) {
+        class = LETTER;
+    } else {
+        class = within(NEURALBITS_DIGITS, COUNT(NEURALBITS_DIGITS), code) ? DIGIT : SYMBOL;
+    }
+    if (class != o->class || class == SYMBOL) {
+        end_token(o);
+        if (class == SPACE)
+            return;
+        begin_token(o, class);
+    }
+    if (class != SPACE)
+        add_to_token(o, code);
+}
+
+static void observe_folded(observer *o, uint32_t code)
+{
+    size_t low = 0, high = COUNT(NEURALBITS_FOLDED);
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (code > NEURALBITS_FOLDED[middle].first + NEURALBITS_FOLDED[middle].span)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low < COUNT(NEURALBITS_FOLDED) && code >= NEURALBITS_FOLDED[low].first) {
+        const neuralbits_run *run = &NEURALBITS_FOLDED[low];
+        if ((code - run->first) % run->step == 0) {
+            observe_normalised(o, run->becomes + (code - run->first));
+            return;
+        }
+    }
+    low = 0;
+    high = COUNT(NEURALBITS_EXPANDED);
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (code > NEURALBITS_EXPANDED[middle].code)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low < COUNT(NEURALBITS_EXPANDED) && NEURALBITS_EXPANDED[low].code == code) {
+        const neuralbits_expansion *expansion = &NEURALBITS_EXPANDED[low];
+        unsigned i;
+        for (i = 0; i < expansion->count; i++)
+            observe_normalised(o, NEURALBITS_POOL[expansion->start + i]);
+        return;
+    }
+    observe_normalised(o, code);
+}
+
+static void observe(observer *o, uint32_t code)
+{
+    if (code < 0x80) {
+        if (code >= 'a' && code <= 'z') {
+            observe_normalised(o, code);
+            return;
+        }
+        if (code >= 'A' && code <= 'Z') {
+            observe_normalised(o, code + ('a' - 'A'));
+            return;
+        }
+    }
+    if (within(NEURALBITS_REMOVED, COUNT(NEURALBITS_REMOVED), code))
+        return;
+    if (within(NEURALBITS_SEPARATORS, COUNT(NEURALBITS_SEPARATORS), code)) {
+        observe_normalised(o, ' ');
+    } else if (within(NEURALBITS_REPLACED, COUNT(NEURALBITS_REPLACED), code)) {
+        observe_normalised(o, REPLACEMENT);
+    } else if (code >= 0xAC00 && code <= 0xD7A3) {
+        uint32_t index = code - 0xAC00;
+        observe_normalised(o, 0x1100 + index / 588);
+        observe_normalised(o, 0x1161 + index % 588 / 28);
+        if (index % 28)
+            observe_normalised(o, 0x11A7 + index % 28);
+    } else {
+        observe_folded(o, code);
+    }
+}
+
+static void observe_text(votes *v, const uint8_t *text, size_t bytes)
+{
+    static const uint8_t space = ' ';
+    observer o;
+    size_t place = 0;
+    memset(&o, 0, sizeof o);
+    o.votes = v;
+    o.bigram = murmur_start(2); /* the text begins with an empty token */
+    o.skip = murmur_start(3);
+    o.next_skip = murmur_start(3);
+    while (place < bytes)
+        observe(&o, decode(text, bytes, &place));
+    end_token(&o);
+    if (o.tokens && v->model->families & WORD_BIGRAMS) { /* and ends with one */
+        murmur_add(&o.bigram, &space, 1);
+        vote(v, murmur_end(&o.bigram));
+    }
+}
+
+/* ---- Bits (section 5) ---------------------------------------------------------------------------- */
+
+static unsigned popcount(uint64_t x)
+{
+#if defined(__GNUC__)
+    return (unsigned)__builtin_popcountll(x);
+#else
+    x -= x >> 1 & 0x5555555555555555u;
+    x = (x & 0x3333333333333333u) + (x >> 2 & 0x3333333333333333u);
+    x = (x + (x >> 4)) & 0x0F0F0F0F0F0F0F0Fu;
+    return (unsigned)(x * 0x0101010101010101u >> 56);
+#endif
+}
+
+static unsigned bit_length(uint64_t x)
+{
+    unsigned bits = 0;
+    for (; x; x >>= 1)
+        bits++;
+    return bits;
+}
+
+static uint64_t square_root(uint64_t x)
+{
+    uint64_t root = 0, bit;
+    for (bit = (uint64_t)1 << 31; bit; bit >>= 1)
+        if ((root + bit) * (root + bit) <= x)
+            root += bit;
+    return root;
+}
+
+/* Which dimensions of a function have a count of at least `least`? */
+static uint64_t counts_from(const uint64_t *planes, unsigned used, uint64_t least)
+{
+    uint64_t more = 0, equal = ~(uint64_t)0;
+    if (bit_length(least) > used)
+        return 0;
+    while (used--) {
+        if (least >> used & 1) {
+            equal &= planes[used];
+        } else {
+            more |= equal & planes[used];
+            equal &= ~planes[used];
+        }
+    }
+    return more | equal;
+}
+
+/* The sum of the squares of all sums, 2·count − voters each. */
+static uint64_t squares(const votes *v)
+{
+    uint32_t column, dimensions = v->model->dimensions;
+    uint64_t total = 0;
+    for (column = 0; column < v->model->kept; column++) {
+        const uint64_t *planes = v->planes + (size_t)column * v->plane_count;
+        uint64_t n = v->voters[column], counts = 0, count_squares = 0;
+        unsigned used = bit_length(n), p, q;
+        for (p = 0; p < used; p++) {
+            uint64_t set = popcount(planes[p]);
+            counts += set << p;
+            count_squares += set << 2 * p;
+            for (q = 0; q < p; q++)
+                count_squares += (uint64_t)popcount(planes[p] & planes[q]) << (p + q + 1);
+        }
+        total += 4 * count_squares + n * n * dimensions - 4 * n * counts; /* modulo 2^64: exact */
+    }
+    return total;
+}
+
+static void put(uint64_t *bits, size_t place, uint64_t value, unsigned count)
+{
+    unsigned shift = place & 63;
+    bits[place >> 6] |= value << shift;
+    if (shift + count > 64)
+        bits[(place >> 6) + 1] |= value >> (64 - shift);
+}
+
+static uint32_t network_inputs(const neuralbits_model *model)
+{
+    return model->kept * (model->blocks ? (uint32_t)1 << model->dimensions : model->dimensions);
+}
+
+static size_t words_of(uint32_t bits)
+{
+    return ((size_t)bits + 63) / 64;
+}
+
+static void write_bits(const votes *v, uint64_t *bits)
+{
+    const neuralbits_model *model = v->model;
+    uint32_t column, d = model->dimensions;
+    size_t words = words_of(network_inputs(model));
+    uint64_t all = low_bits(d), root = 0;
+    memset(bits, 0, words * model->code_bits * sizeof *bits);
+    if (model->code_bits == 2)
+        root = square_root(squares(v) / ((uint64_t)model->kept * d));
+    for (column = 0; column < model->kept; column++) {
+        const uint64_t *planes = v->planes + (size_t)column * v->plane_count;
+        uint64_t n = v->voters[column];
+        unsigned used = bit_length(n);
+        uint64_t positive = counts_from(planes, used, n / 2 + 1) & all;
+        if (model->blocks) {
+            put(bits, ((size_t)column << d) + (size_t)positive, 1, 1);
+            continue;
+        }
+        put(bits, (size_t)column * d, positive, d);
+        if (model->code_bits == 2) {
+            uint64_t high = counts_from(planes, used, (n + root) / 2 + 1);
+            uint64_t low = counts_from(planes, used, n > root ? (n - root + 1) / 2 : 0);
+            put(bits + words, (size_t)column * d,
+                ((positive & high) | (~positive & low)) & all, d);
+        }
+    }
+}
+
+/* ---- Little-endian numbers, wherever they lie ---------------------------------------------------- */
+
+static uint32_t u32_at(const uint8_t *at)
+{
+    return at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
+}
+
+static int32_t i32_at(const uint8_t *at)
+{
+    uint32_t x = u32_at(at);
+    return x < 0x80000000u ? (int32_t)x : (int32_t)(x - 0x80000000u) + INT32_MIN;
+}
+
+static int32_t i16_at(const uint8_t *at)
+{
+    int32_t x = at[0] | at[1] << 8;
+    return x < 0x8000 ? x : x - 0x10000;
+}
+
+static uint64_t word_at(const uint8_t *at, size_t bytes)
+{
+    uint64_t word = 0;
+    size_t i;
+    if (bytes >= 8)
+        return u32_at(at) | (uint64_t)u32_at(at + 4) << 32;
+    for (i = 0; i < bytes; i++)
+        word |= (uint64_t)at[i] << 8 * i;
+    return word;
+}
+
+/* ---- Layers (section 6) -------------------------------------------------------------------------- */
+
+/* What a layer reads: bits, or the activations of the layer before it. */
+typedef struct {
+    const uint64_t *bits; /* NULL after the first layer */
+    size_t words;
+    uint32_t code_bits;
+    const int8_t *activations;
+} layer_input;
+
+static int32_t value_at(const layer_input *input, uint32_t i)
+{
+    int32_t first;
+    if (!input->bits)
+        return input->activations[i];
+    first = (int32_t)(input->bits[i >> 6] >> (i & 63) & 1) * 2 - 1;
+    if (input->code_bits == 1)
+        return first;
+    return 2 * first + (int32_t)(input->bits[input->words + (i >> 6)] >> (i & 63) & 1) * 2 - 1;
+}
+
+static int32_t nibble(uint8_t byte, unsigned odd)
+{
+    return (int32_t)((odd ? byte >> 4 : byte & 15) ^ 8) - 8;
+}
+
+/* The weighted sum of bits with weights of one bit, or with those of them that aren't 0. */
+static int32_t sum_of_bits(const layer_input *input, uint32_t inputs, const uint8_t *nonzero,
+                           const uint8_t *positive)
+{
+    size_t row = ((size_t)inputs + 7) / 8, word;
+    int32_t first = 0, second = 0;
+    for (word = 0; word < input->words; word++) {
+        size_t left = row - 8 * word;
+        uint64_t mask = word + 1 < input->words || !(inputs & 63) ? ~(uint64_t)0
+                                                                  : low_bits(inputs & 63);
+        uint64_t plus = word_at(positive + 8 * word, left);
+        if (nonzero)
+            mask &= word_at(nonzero + 8 * word, left);
+        first += (int32_t)popcount(mask) - 2 * (int32_t)popcount((input->bits[word] ^ plus) & mask);
+        if (input->code_bits == 2)
+            second += (int32_t)popcount(mask) -
+                      2 * (int32_t)popcount((input->bits[input->words + word] ^ plus) & mask);
+    }
+    return input->code_bits == 2 ? 2 * first + second : first;
+}
+
+static int32_t dense_sum(const neuralbits_layer *layer, const layer_input *input, uint32_t unit)
+{
+    uint32_t inputs = layer->inputs, i;
+    size_t row;
+    const uint8_t *w, *nonzero = NULL;
+    int32_t sum = 0;
+    switch (layer->precision) {
+    case NEURALBITS_BINARY:
+    case NEURALBITS_TERNARY:
+        row = ((size_t)inputs + 7) / 8;
+        w = layer->weights + unit * row;
+        if (layer->precision == NEURALBITS_TERNARY) {
+            nonzero = w;
+            w += layer->units * row;
+        }
+        if (input->bits)
+            return sum_of_bits(input, inputs, nonzero, w);
+        for (i = 0; i < inputs; i++)
+            if (!nonzero || nonzero[i >> 3] >> (i & 7) & 1)
+                sum += w[i >> 3] >> (i & 7) & 1 ? input->activations[i] : -input->activations[i];
+        return sum;
+    case NEURALBITS_INT4:
+        w = layer->weights + unit * (((size_t)inputs + 1) / 2);
+        for (i = 0; i < inputs; i++)
+            sum += nibble(w[i >> 1], i & 1) * value_at(input, i);
+        return sum;
+    case NEURALBITS_INT8:
+        w = layer->weights + (size_t)unit * inputs;
+        for (i = 0; i < inputs; i++)
+            sum += (w[i] < 128 ? (int32_t)w[i] : (int32_t)w[i] - 256) * value_at(input, i);
+        return sum;
+    }
+    return sum;
+}
+
+/* The weights of a sparse layer that aren't 0, in their order (docs/artifact.md). */
+typedef struct {
+    const uint8_t *values, *gaps;
+    size_t gap_bytes, bit;
+    unsigned width;
+    uint32_t count, next;
+    uint64_t place; /* of the last weight that was read, by rows, plus 1 */
+} sparse_reader;
+
+#define SPARSE_HEADER 5
+
+static unsigned value_bits(neuralbits_precision precision)
+{
+    return precision == NEURALBITS_INT8 ? 8 : precision == NEURALBITS_INT4 ? 4 : 1;
+}
+
+static int sparse_start(sparse_reader *r, const neuralbits_layer *layer)
+{
+    uint64_t value_bytes;
+    if (layer->weight_bytes < SPARSE_HEADER)
+        return 0;
+    memset(r, 0, sizeof *r);
+    r->width = layer->weights[0];
+    r->count = u32_at(layer->weights + 1);
+    value_bytes = ((uint64_t)r->count * value_bits(layer->precision) + 7) / 8;
+    if (r->width < 1 || r->width > 8 || value_bytes > layer->weight_bytes - SPARSE_HEADER)
+        return 0;
+    r->values = layer->weights + SPARSE_HEADER;
+    r->gaps = r->values + value_bytes;
+    r->gap_bytes = (size_t)(layer->weight_bytes - SPARSE_HEADER - value_bytes);
+    return 1;
+}
+
+/* Go on to the next weight; 0 if its gap ends too soon. */
+static int sparse_next(sparse_reader *r)
+{
+    unsigned longest = (1u << r->width) - 1, field;
+    do {
+        size_t byte = r->bit >> 3;
+        if (r->bit + r->width > 8 * r->gap_bytes)
+            return 0;
+        field = r->gaps[byte];
+        if (byte + 1 < r->gap_bytes)
+            field |= (unsigned)r->gaps[byte + 1] << 8;
+        field = field >> (r->bit & 7) & longest;
+        r->bit += r->width;
+        r->place += field;
+    } while (field == longest);
+    r->place++;
+    r->next++;
+    return 1;
+}
+
+static int32_t sparse_value(const sparse_reader *r, neuralbits_precision precision)
+{
+    uint32_t i = r->next - 1;
+    switch (precision) {
+    case NEURALBITS_INT8:
+        return r->values[i] < 128 ? (int32_t)r->values[i] : (int32_t)r->values[i] - 256;
+    case NEURALBITS_INT4:
+        return nibble(r->values[i >> 1], i & 1);
+    default:
+        return r->values[i >> 3] >> (i & 7) & 1 ? 1 : -1;
+    }
+}
+
+static int64_t shifted(int64_t x, unsigned by)
+{
+    if (!by)
+        return x;
+    x += (int64_t)1 << (by - 1);
+    return x >= 0 ? x >> by : -((-x + ((int64_t)1 << by) - 1) >> by);
+}
+
+static void run_layer(const neuralbits_layer *layer, const layer_input *input, int32_t *scores,
+                      int8_t *activations)
+{
+    sparse_reader reader;
+    int more = 0;
+    uint32_t unit;
+    if (layer->sparse && sparse_start(&reader, layer))
+        more = reader.count && sparse_next(&reader);
+    for (unit = 0; unit < layer->units; unit++) {
+        int32_t sum = i32_at(layer->bias + 4 * (size_t)unit);
+        if (!layer->sparse)
+            sum += dense_sum(layer, input, unit);
+        for (; more && (reader.place - 1) / layer->inputs == unit;
+             more = reader.next < reader.count && sparse_next(&reader))
+            sum += sparse_value(&reader, layer->precision) *
+                   value_at(input, (uint32_t)((reader.place - 1) % layer->inputs));
+        if (layer->multiplier) {
+            int32_t low = layer->relu ? 0 : -127;
+            int64_t x = (int64_t)sum * i16_at(layer->multiplier + 2 * (size_t)unit);
+            x = shifted(x, layer->shift);
+            activations[unit] = (int8_t)(x < low ? low : x > 127 ? 127 : x);
+        } else {
+            scores[unit] = sum;
+        }
+    }
+}
+
+/* ---- The scratch buffer -------------------------------------------------------------------------- */
+
+/* No byte of UTF-8 becomes more than 6 code points, and none of those is in more than 7 n-grams. */
+#define MOST_FEATURES(bytes) (42 * (uint64_t)(bytes) + 1)
+
+typedef struct {
+    size_t planes, voters, columns, bits, activations, size;
+    unsigned plane_count;
+} scratch_layout;
+
+static size_t padded(size_t bytes)
+{
+    return (bytes + 7) & ~(size_t)7;
+}
+
+static int lay_out(const neuralbits_model *model, size_t longest_text, scratch_layout *s)
+{
+    uint64_t most, votes_each = (uint64_t)(model->functions / model->stride) * model->dimensions;
+    uint32_t widest = 0, i;
+    if (longest_text > 0x1000000u)
+        return 0;
+    most = MOST_FEATURES(longest_text);
+    if (most > ((uint64_t)1 << 63) / votes_each / most) /* so that the squares fit 64 bits */
+        return 0;
+    s->plane_count = bit_length(most);
+    for (i = 0; i + 1 < model->layer_count; i++)
+        if (model->layers[i].units > widest)
+            widest = model->layers[i].units;
+    s->planes = 0;
+    s->voters = s->planes + (size_t)model->kept * s->plane_count * sizeof(uint64_t);
+    s->columns = s->voters + padded(model->kept * sizeof(uint32_t));
+    s->bits = s->columns + (model->removed ? padded(model->functions * sizeof(uint32_t)) : 0);
+    s->activations = s->bits + words_of(network_inputs(model)) * model->code_bits * sizeof(uint64_t);
+    s->size = s->activations + 2 * padded(widest);
+    return 1;
+}
+
+size_t neuralbits_scratch_size(const neuralbits_model *model, size_t longest_text)
+{
+    scratch_layout s;
+    return lay_out(model, longest_text, &s) ? s.size : 0;
+}
+
+static void number_columns(const neuralbits_model *model, uint32_t *columns)
+{
+    const uint8_t *at = model->removed;
+    uint32_t function, column = 0;
+    memset(columns, 0, model->functions * sizeof *columns);
+    while (at < model->settings_end && *at != ']') { /* checked when the model was opened */
+        uint32_t number = 0;
+        for (; *at >= '0' && *at <= '9'; at++)
+            number = number * 10 + (*at - '0');
+        columns[number] = NOWHERE;
+        at += *at == ',';
+    }
+    for (function = 0; function < model->functions; function++)
+        if (columns[function] != NOWHERE)
+            columns[function] = column++;
+}
+
+neuralbits_status neuralbits_project(const neuralbits_model *model, const char *text, size_t bytes,
+                                     void *scratch, size_t scratch_size, uint64_t *bits,
+                                     uint64_t *features)
+{
+    scratch_layout s;
+    uint8_t *at = scratch;
+    votes v;
+    if (!lay_out(model, bytes, &s) || s.size > scratch_size)
+        return NEURALBITS_TOO_LONG;
+    v.model = model;
+    v.planes = (uint64_t *)(void *)(at + s.planes);
+    v.voters = (uint32_t *)(void *)(at + s.voters);
+    v.columns = model->removed ? (uint32_t *)(void *)(at + s.columns) : NULL;
+    v.plane_count = s.plane_count;
+    v.features = 0;
+    memset(at, 0, s.columns);
+    if (v.columns)
+        number_columns(model, v.columns);
+    observe_text(&v, (const uint8_t *)text, bytes);
+    write_bits(&v, bits);
+    if (features)
+        *features = v.features;
+    return NEURALBITS_OK;
+}
+
+uint32_t neuralbits_intents(const neuralbits_model *model)
+{
+    return model->layers[model->layer_count - 1].units;
+}
+
+neuralbits_status neuralbits_score(const neuralbits_model *model, const char *text, size_t bytes,
+                                   void *scratch, size_t scratch_size, int32_t *scores,
+                                   neuralbits_answer *answer)
+{
+    scratch_layout s;
+    layer_input input;
+    neuralbits_status status;
+    uint64_t *bits, features;
+    int8_t *activations;
+    uint32_t i, intents = neuralbits_intents(model), best = 0;
+    int64_t lead = 0;
+    if (!lay_out(model, bytes, &s) || s.size > scratch_size)
+        return NEURALBITS_TOO_LONG;
+    bits = (uint64_t *)(void *)((uint8_t *)scratch + s.bits);
+    activations = (int8_t *)scratch + s.activations;
+    status = neuralbits_project(model, text, bytes, scratch, scratch_size, bits, &features);
+    if (status != NEURALBITS_OK)
+        return status;
+    input.bits = bits;
+    input.words = words_of(network_inputs(model));
+    input.code_bits = model->code_bits;
+    input.activations = NULL;
+    for (i = 0; i < model->layer_count; i++) {
+        int8_t *written = activations + (i & 1 ? (s.size - s.activations) / 2 : 0);
+        run_layer(&model->layers[i], &input, scores, written);
+        input.bits = NULL;
+        input.activations = written;
+    }
+    for (i = 1; i < intents; i++)
+        if (scores[i] > scores[best])
+            best = i;
+    for (i = 0; i < intents; i++)
+        lead += (int64_t)scores[best] - scores[i];
+    answer->intent = best;
+    answer->lead = lead;
+    answer->in_scope = features > 0 && lead >= model->threshold;
+    return NEURALBITS_OK;
+}
+
+void neuralbits_probabilities(const neuralbits_model *model, const int32_t *scores, double *result)
+{
+    uint32_t i, intents = neuralbits_intents(model);
+    int32_t most = scores[0];
+    double total = 0;
+    for (i = 1; i < intents; i++)
+        if (scores[i] > most)
+            most = scores[i];
+    for (i = 0; i < intents; i++)
+        total += result[i] = exp(((double)scores[i] - most) * model->logit);
+    for (i = 0; i < intents; i++)
+        result[i] /= total;
+}
+
+/* ---- The file (docs/artifact.md) ----------------------------------------------------------------- */
+
+/* Reads JSON where it lies. The settings are a string within the header's JSON, so each of their
+ * quotes and backslashes has a backslash before it there. */
+typedef struct {
+    const uint8_t *at, *end;
+    int quoted; /* the JSON is itself within a string */
+    int failed; /* it isn't what it has to be; nothing that is read from here on counts */
+} json;
+
+#define NONE (-1)
+
+static int peek(const json *j)
+{
+    if (j->failed || j->at >= j->end)
+        return NONE;
+    if (!j->quoted || *j->at != '\\')
+        return *j->at;
+    return j->end - j->at > 1 && (j->at[1] == '"' || j->at[1] == '\\') ? j->at[1] : NONE;
+}
+
+static int next(json *j)
+{
+    int byte = peek(j);
+    if (byte == NONE)
+        j->failed = 1;
+    else
+        j->at += j->quoted && *j->at == '\\' ? 2 : 1;
+    return byte;
+}
+
+static void expect(json *j, int byte)
+{
+    if (next(j) != byte)
+        j->failed = 1;
+}
+
+/* Move on if this byte comes next. */
+static int follows(json *j, int byte)
+{
+    if (peek(j) != byte)
+        return 0;
+    next(j);
+    return 1;
+}
+
+/* Read a string of less than `size` bytes; a longer one, or one with escapes, becomes "". */
+static void read_string(json *j, char *string, size_t size)
+{
+    size_t length = 0;
+    int byte, plain = 1;
+    expect(j, '"');
+    while (!j->failed && (byte = next(j)) != '"') {
+        if (byte == '\\') {
+            plain = 0;
+            next(j);
+        } else if (length < size) {
+            string[length] = (char)byte;
+        }
+        length++;
+    }
+    string[plain && length < size ? length : 0] = '\0';
+}
+
+static void skip_value(json *j)
+{
+    char unread[1];
+    uint32_t depth = 0;
+    do {
+        int byte = peek(j);
+        if (byte == '"') {
+            read_string(j, unread, sizeof unread);
+        } else {
+            depth += byte == '{' || byte == '[';
+            if ((byte == '}' || byte == ']') && !depth--) {
+                j->failed = 1;
+                return;
+            }
+            next(j);
+        }
+        /* A number or a word ends where a comma or a bracket comes. */
+    } while (!j->failed && (depth || (peek(j) != ',' && peek(j) != '}' && peek(j) != ']')));
+}
+
+static uint64_t read_whole(json *j, uint64_t most)
+{
+    uint64_t number = 0;
+    int digit = peek(j);
+    if (digit < '0' || digit > '9')
+        j->failed = 1;
+    while (!j->failed && (digit = peek(j)) >= '0' && digit <= '9') {
+        number = number * 10 + (uint64_t)(digit - '0');
+        if (number > most)
+            j->failed = 1;
+        next(j);
+    }
+    return j->failed ? 0 : number;
+}
+
+/* Read any finite number, as near as a double's arithmetic gets; whole ones up to 2^53 exactly. */
+static double read_number(json *j)
+{
+    double number = 0;
+    int negative = follows(j, '-'), power = 0, digits = 0, byte;
+    for (; (byte = peek(j)) >= '0' && byte <= '9'; digits++, next(j))
+        number = number * 10 + (byte - '0');
+    if (follows(j, '.'))
+        for (; (byte = peek(j)) >= '0' && byte <= '9'; digits++, next(j))
+            if (number < 9e15) {
+                number = number * 10 + (byte - '0');
+                power--;
+            }
+    if (follows(j, 'e')) {
+        int down = follows(j, '-'), exponent;
+        if (!down)
+            follows(j, '+');
+        exponent = (int)read_whole(j, 999);
+        power += down ? -exponent : exponent;
+    }
+    if (!digits || digits > 400)
+        j->failed = 1;
+    for (; power > 0 && number < 1e300; power--)
+        number *= 10;
+    if (power > 0 && number > 0)
+        j->failed = 1;
+    if (power >= -22) { /* a power of ten that a double holds, so that rounding happens once */
+        double ten = 1;
+        for (; power < 0; power++)
+            ten *= 10;
+        number /= ten;
+    }
+    for (; power < 0; power++)
+        number /= 10;
+    return negative ? -number : number;
+}
+
+static int read_truth(json *j)
+{
+    const char *word = peek(j) == 't' ? "true" : "false", *at;
+    for (at = word; *at; at++)
+        expect(j, *at);
+    return word[0] == 't';
+}
+
+/* Begin an object, and go on to its next key; 0 at its end. */
+static int next_key(json *j, int *begun, char *key, size_t size)
+{
+    if (!*begun) {
+        expect(j, '{');
+        *begun = 1;
+        if (follows(j, '}'))
+            return 0;
+    } else if (!follows(j, ',')) {
+        expect(j, '}');
+        return 0;
+    }
+    read_string(j, key, size);
+    expect(j, ':');
+    return !j->failed;
+}
+
+static int next_item(json *j, int *begun)
+{
+    if (!*begun) {
+        expect(j, '[');
+        *begun = 1;
+        return !follows(j, ']') && !j->failed;
+    }
+    if (follows(j, ','))
+        return !j->failed;
+    expect(j, ']');
+    return 0;
+}
+
+typedef enum { OTHER_TYPE, U8, I8, I16, I32, F32 } tensor_type;
+
+typedef struct {
+    tensor_type type;
+    unsigned dimensions; /* 0: there is no such tensor */
+    uint64_t shape[3];
+    uint64_t begin, end;
+} tensor;
+
+typedef struct {
+    tensor weights, bias, multiplier;
+} layer_tensors;
+
+typedef struct {
+    tensor labels;
+    layer_tensors layers[NEURALBITS_MOST_LAYERS];
+    int beyond; /* there is a layer that the kernel has no place for */
+    json settings;
+    const uint8_t *content;
+    uint64_t size;
+} tensor_table;
+
+#define KEY 48
+
+static void read_tensor(json *j, tensor *t)
+{
+    static const struct {
+        const char *name;
+        tensor_type type;
+    } types[] = {{"U8", U8}, {"I8", I8}, {"I16", I16}, {"I32", I32}, {"F32", F32}};
+    char key[KEY], type[8];
+    int begun = 0, inner;
+    size_t i;
+    memset(t, 0, sizeof *t);
+    while (next_key(j, &begun, key, sizeof key)) {
+        inner = 0;
+        if (!strcmp(key, "dtype")) {
+            read_string(j, type, sizeof type);
+            for (i = 0; i < COUNT(types); i++)
+                if (!strcmp(type, types[i].name))
+                    t->type = types[i].type;
+        } else if (!strcmp(key, "shape")) {
+            for (t->dimensions = 0; next_item(j, &inner); t->dimensions++) {
+                uint64_t size = read_whole(j, 0xFFFFFFFFu);
+                if (t->dimensions == COUNT(t->shape)) {
+                    j->failed = 1;
+                    return;
+                }
+                t->shape[t->dimensions] = size;
+            }
+        } else if (!strcmp(key, "data_offsets")) {
+            expect(j, '[');
+            t->begin = read_whole(j, (uint64_t)1 << 40);
+            expect(j, ',');
+            t->end = read_whole(j, (uint64_t)1 << 40);
+            expect(j, ']');
+        } else {
+            skip_value(j);
+        }
+    }
+}
+
+static void read_metadata(json *j, tensor_table *table)
+{
+    char key[KEY];
+    int begun = 0;
+    while (next_key(j, &begun, key, sizeof key)) {
+        if (!strcmp(key, "neuralbits") && peek(j) == '"') {
+            table->settings = *j;
+            table->settings.at++;
+            table->settings.quoted = 1;
+            skip_value(j);
+            table->settings.end = j->at - 1;
+        } else {
+            skip_value(j);
+        }
+    }
+}
+
+static void read_header(json *j, tensor_table *table)
+{
+    char key[KEY];
+    int begun = 0;
+    while (next_key(j, &begun, key, sizeof key)) {
+        tensor *t = NULL;
+        if (!strcmp(key, "__metadata__")) {
+            read_metadata(j, table);
+            continue;
+        }
+        if (!strcmp(key, "labels")) {
+            t = &table->labels;
+        } else if (!strncmp(key, "layers.", 7) && key[7] >= '0' && key[7] <= '9') {
+            unsigned layer = (unsigned)(key[7] - '0');
+            if (key[8] != '.' || layer >= NEURALBITS_MOST_LAYERS) {
+                table->beyond = 1;
+            } else if (!strcmp(key + 9, "weights")) {
+                t = &table->layers[layer].weights;
+            } else if (!strcmp(key + 9, "bias")) {
+                t = &table->layers[layer].bias;
+            } else if (!strcmp(key + 9, "multiplier")) {
+                t = &table->layers[layer].multiplier;
+            }
+        }
+        if (t)
+            read_tensor(j, t);
+        else
+            skip_value(j);
+    }
+}
+
+/* Return where a tensor's bytes lie; NULL unless it is of this type and shape, and within the file. */
+static const uint8_t *content_of(const tensor_table *table, const tensor *t, tensor_type type,
+                                 unsigned dimensions, uint64_t a, uint64_t b, uint64_t c)
+{
+    uint64_t item = type == I32 || type == F32 ? 4 : type == I16 ? 2 : 1;
+    if (t->type != type || t->dimensions != dimensions || t->shape[0] != a || t->shape[1] != b ||
+        t->shape[2] != c || t->begin > t->end || t->end > table->size)
+        return NULL;
+    b = dimensions > 1 ? b : 1; /* none of them is beyond 2^32: see where they come from */
+    c = dimensions > 2 ? c : 1;
+    if (a && b && (a * b > table->size || a * b * c > table->size))
+        return NULL;
+    return t->end - t->begin == a * b * c * item ? table->content + t->begin : NULL;
+}
+
+/* What the settings say of a layer. */
+static int read_layer(json *j, neuralbits_layer *layer)
+{
+    static const char *const precisions[] = {"binary", "ternary", "int4", "int8"};
+    char key[KEY], word[16];
+    int begun = 0, supported = 0;
+    size_t i;
+    while (next_key(j, &begun, key, sizeof key)) {
+        if (!strcmp(key, "inputs")) {
+            layer->inputs = (uint32_t)read_whole(j, 1u << 24);
+        } else if (!strcmp(key, "units")) {
+            layer->units = (uint32_t)read_whole(j, 1u << 24);
+        } else if (!strcmp(key, "shift")) {
+            layer->shift = (uint8_t)read_whole(j, 30);
+        } else if (!strcmp(key, "activation")) {
+            read_string(j, word, sizeof word);
+            layer->relu = !strcmp(word, "relu");
+            if (!layer->relu && strcmp(word, "linear"))
+                j->failed = 1;
+        } else if (!strcmp(key, "precision")) {
+            read_string(j, word, sizeof word);
+            for (i = 0; i < COUNT(precisions); i++)
+                if (!strcmp(word, precisions[i])) {
+                    layer->precision = (neuralbits_precision)i;
+                    supported = 1;
+                }
+        } else {
+            skip_value(j);
+        }
+    }
+    return supported;
+}
+
+static void read_removed(json *j, neuralbits_model *model, uint32_t *removed)
+{
+    int begun = 0;
+    uint64_t least = 0;
+    for (*removed = 0; next_item(j, &begun); ++*removed) {
+        const uint8_t *at = j->at;
+        uint64_t function = read_whole(j, 65535);
+        if (function < least) /* they rise, so none is named twice */
+            j->failed = 1;
+        least = function + 1;
+        if (!*removed)
+            model->removed = at;
+        model->functions = model->functions > least ? model->functions : (uint32_t)least;
+    }
+}
+
+static void read_projection(json *j, neuralbits_model *model, uint32_t *removed, uint32_t *functions)
+{
+    static const char *const families[] = {"words", "word_bigrams", "skip_bigrams", "characters"};
+    char key[KEY], family[16];
+    int begun = 0, inner;
+    size_t i;
+    while (next_key(j, &begun, key, sizeof key)) {
+        inner = 0;
+        if (!strcmp(key, "functions")) {
+            *functions = (uint32_t)read_whole(j, 65536);
+        } else if (!strcmp(key, "dimensions")) {
+            model->dimensions = (uint32_t)read_whole(j, 64);
+        } else if (!strcmp(key, "code_bits")) {
+            model->code_bits = (uint32_t)read_whole(j, 2);
+        } else if (!strcmp(key, "stride")) {
+            model->stride = (uint32_t)read_whole(j, 64);
+        } else if (!strcmp(key, "blocks")) {
+            model->blocks = (uint8_t)read_truth(j);
+        } else if (!strcmp(key, "removed")) {
+            read_removed(j, model, removed);
+        } else if (!strcmp(key, "families")) {
+            while (next_item(j, &inner)) {
+                unsigned before = model->families;
+                read_string(j, family, sizeof family);
+                for (i = 0; i < COUNT(families); i++)
+                    if (!strcmp(family, families[i]) && !(before >> i & 1))
+                        model->families |= (uint8_t)(1u << i);
+                if (model->families == before)
+                    j->failed = 1;
+            }
+        } else {
+            skip_value(j);
+        }
+    }
+}
+
+static neuralbits_status check_projection(neuralbits_model *model, uint32_t removed,
+                                          uint32_t functions)
+{
+    uint64_t inputs;
+    if (model->functions > functions || !functions || removed >= functions)
+        return NEURALBITS_MALFORMED;
+    model->functions = functions;
+    model->kept = functions - removed;
+    if (!model->dimensions || !model->code_bits || !model->stride || !model->families ||
+        model->stride & (model->stride - 1) || functions % model->stride)
+        return NEURALBITS_MALFORMED;
+    if (model->blocks && (model->dimensions > 8 || model->code_bits > 1))
+        return NEURALBITS_MALFORMED;
+    inputs = (uint64_t)functions *
+             (model->blocks ? (uint64_t)1 << model->dimensions : model->dimensions);
+    return inputs <= 65536 ? NEURALBITS_OK : NEURALBITS_MALFORMED;
+}
+
+/* Is every sum that a layer can have within 32 bits? */
+static int sums_fit(const neuralbits_layer *layer, int64_t largest_input)
+{
+    sparse_reader reader;
+    uint32_t unit, i;
+    int more = 0;
+    if (layer->sparse) {
+        if (!sparse_start(&reader, layer))
+            return 0;
+        more = reader.count && sparse_next(&reader);
+        if (reader.count && !more)
+            return 0;
+    }
+    for (unit = 0; unit < layer->units; unit++) {
+        int64_t sum = i32_at(layer->bias + 4 * (size_t)unit), size = 0;
+        if (!layer->sparse && value_bits(layer->precision) == 1)
+            size = layer->inputs;
+        for (i = 0; !layer->sparse && value_bits(layer->precision) > 1 && i < layer->inputs; i++) {
+            int32_t w;
+            if (layer->precision == NEURALBITS_INT4) {
+                w = nibble(layer->weights[unit * (((size_t)layer->inputs + 1) / 2) + (i >> 1)], i & 1);
+            } else {
+                w = layer->weights[(size_t)unit * layer->inputs + i];
+                w = w < 128 ? w : w - 256;
+            }
+            size += w < 0 ? -w : w;
+        }
+        while (more && (reader.place - 1) / layer->inputs == unit) {
+            int32_t w = sparse_value(&reader, layer->precision);
+            size += w < 0 ? -w : w;
+            more = reader.next < reader.count;
+            if (more && !sparse_next(&reader))
+                return 0;
+        }
+        sum = (sum < 0 ? -sum : sum) + size * largest_input;
+        if (sum > INT32_MAX)
+            return 0;
+    }
+    return !more; /* no weight beyond the last unit */
+}
+
+static neuralbits_status check_layer(const tensor_table *table, neuralbits_layer *layer,
+                                     const layer_tensors *tensors, int last, int64_t largest_input)
+{
+    uint64_t units = layer->units, inputs = layer->inputs;
+    const tensor *w = &tensors->weights;
+    if (!units || !inputs)
+        return NEURALBITS_MALFORMED;
+    layer->sparse = w->dimensions == 1;
+    if (layer->sparse) {
+        if (layer->precision == NEURALBITS_BINARY || units * inputs > 1u << 22)
+            return NEURALBITS_MALFORMED;
+        layer->weights = content_of(table, w, U8, 1, w->shape[0], 0, 0);
+    } else if (layer->precision == NEURALBITS_BINARY) {
+        layer->weights = content_of(table, w, U8, 2, units, (inputs + 7) / 8, 0);
+    } else if (layer->precision == NEURALBITS_TERNARY) {
+        layer->weights = content_of(table, w, U8, 3, 2, units, (inputs + 7) / 8);
+    } else if (layer->precision == NEURALBITS_INT4) {
+        layer->weights = content_of(table, w, U8, 2, units, (inputs + 1) / 2, 0);
+    } else {
+        layer->weights = content_of(table, w, I8, 2, units, inputs, 0);
+    }
+    layer->bias = content_of(table, &tensors->bias, I32, 1, units, 0, 0);
+    if (!layer->weights || !layer->bias || w->end - w->begin > 0xFFFFFFFFu)
+        return NEURALBITS_MALFORMED;
+    layer->weight_bytes = (uint32_t)(w->end - w->begin);
+    if (last) {
+        if (tensors->multiplier.dimensions || layer->shift || layer->relu)
+            return NEURALBITS_MALFORMED;
+    } else {
+        layer->multiplier = content_of(table, &tensors->multiplier, I16, 1, units, 0, 0);
+        if (!layer->multiplier)
+            return NEURALBITS_MALFORMED;
+    }
+    return sums_fit(layer, largest_input) ? NEURALBITS_OK : NEURALBITS_MALFORMED;
+}
+
+neuralbits_status neuralbits_open(neuralbits_model *model, const void *file, size_t size)
+{
+    const uint8_t *bytes = file;
+    tensor_table table;
+    json header;
+    char key[KEY];
+    uint64_t header_bytes;
+    double scale = 0, temperature = 0, threshold = 0;
+    uint32_t removed = 0, functions = 0, reads, i;
+    int begun = 0, layers_begun = 0, network_begun = 0, supported = 1, version = 0, thresholds = 0;
+    neuralbits_status status;
+
+    memset(model, 0, sizeof *model);
+    memset(&table, 0, sizeof table);
+    if (size < 8)
+        return NEURALBITS_FOREIGN;
+    header_bytes = word_at(bytes, 8);
+    if (header_bytes > size - 8)
+        return NEURALBITS_FOREIGN;
+    header.at = bytes + 8;
+    header.end = header.at + header_bytes;
+    header.quoted = header.failed = 0;
+    table.content = header.end;
+    table.size = size - 8 - header_bytes;
+    read_header(&header, &table);
+    if (header.failed || !table.settings.at)
+        return NEURALBITS_FOREIGN;
+
+    model->settings_end = table.settings.end;
+    while (next_key(&table.settings, &begun, key, sizeof key)) {
+        json *j = &table.settings;
+        if (!strcmp(key, "format_version")) {
+            version = (int)read_whole(j, 1u << 20);
+        } else if (!strcmp(key, "temperature")) {
+            temperature = read_number(j);
+        } else if (!strcmp(key, "threshold")) {
+            threshold = read_number(j);
+            thresholds++;
+        } else if (!strcmp(key, "projection")) {
+            read_projection(j, model, &removed, &functions);
+        } else if (!strcmp(key, "network")) {
+            while (next_key(j, &network_begun, key, sizeof key)) {
+                if (!strcmp(key, "scale")) {
+                    scale = read_number(j);
+                } else if (!strcmp(key, "layers")) {
+                    while (next_item(j, &layers_begun)) {
+                        if (model->layer_count == NEURALBITS_MOST_LAYERS)
+                            return NEURALBITS_UNSUPPORTED;
+                        supported &= read_layer(j, &model->layers[model->layer_count++]);
+                    }
+                } else {
+                    skip_value(j);
+                }
+            }
+        } else {
+            skip_value(j);
+        }
+    }
+    if (version > 1)
+        return NEURALBITS_NEWER;
+    if (table.settings.failed || version != 1 || thresholds != 1 || !(scale > 0) ||
+        !(temperature > 0) || !model->layer_count)
+        return NEURALBITS_MALFORMED;
+    if (!supported || table.beyond)
+        return NEURALBITS_UNSUPPORTED;
+    status = check_projection(model, removed, functions);
+    reads = network_inputs(model);
+    for (i = 0; i < model->layer_count && status == NEURALBITS_OK; i++) {
+        neuralbits_layer *layer = &model->layers[i];
+        if (layer->inputs != reads)
+            return NEURALBITS_MALFORMED;
+        status = check_layer(&table, layer, &table.layers[i], i + 1 == model->layer_count,
+                             i ? 127 : model->code_bits == 2 ? 3 : 1);
+        reads = layer->units;
+    }
+    if (status != NEURALBITS_OK)
+        return status;
+    model->labels = content_of(&table, &table.labels, U8, 1, table.labels.shape[0], 0, 0);
+    if (!model->labels || table.labels.shape[0] > 0xFFFFFFFFu)
+        return NEURALBITS_MALFORMED;
+    model->label_bytes = (uint32_t)table.labels.shape[0];
+    model->logit = scale / temperature;
+    if (threshold > 9e18 || threshold < -9e18)
+        return NEURALBITS_MALFORMED;
+    model->threshold = (int64_t)threshold;
+    model->threshold += (double)model->threshold < threshold; /* leads are whole: round up */
+    return NEURALBITS_OK;
+}

@@ -1,0 +1,81 @@
+/* Answers texts with an artifact, for the tests: kernel_driver ARTIFACT < TEXTS
+ *
+ * A text is its length, 4 bytes from the low one, and its UTF-8; an answer is a line of JSON. A file that
+ * is refused gives one line, its status. Every buffer is as long as it has to be and no longer, so
+ * that a sanitizer sees any step beyond. */
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "../kernel/neuralbits.h"
+
+static void *allocated(size_t bytes)
+{
+    void *memory = malloc(bytes ? bytes : 1);
+    if (!memory)
+        exit(1);
+    return memory;
+}
+
+static int answer(const neuralbits_model *model, const char *text, size_t bytes)
+{
+    uint32_t intents = neuralbits_intents(model), inputs = model->layers[0].inputs, i;
+    size_t size = neuralbits_scratch_size(model, bytes), words = ((size_t)inputs + 63) / 64;
+    void *scratch = allocated(size);
+    uint64_t *bits = allocated(words * model->code_bits * sizeof *bits), features = 0;
+    int32_t *scores = allocated(intents * sizeof *scores);
+    double *probabilities = allocated(intents * sizeof *probabilities);
+    neuralbits_answer found = {0, 0, 0};
+    int failed = neuralbits_project(model, text, bytes, scratch, size, bits, &features) ||
+                 neuralbits_score(model, text, bytes, scratch, size, scores, &found);
+    if (!failed) {
+        neuralbits_probabilities(model, scores, probabilities);
+        printf("{\"features\": %" PRIu64 ", \"bits\": [", features);
+        for (i = 0; i < words * model->code_bits; i++)
+            printf("%s%" PRIu64, i ? ", " : "", bits[i]);
+        printf("], \"scores\": [");
+        for (i = 0; i < intents; i++)
+            printf("%s%" PRId32, i ? ", " : "", scores[i]);
+        printf("], \"probabilities\": [");
+        for (i = 0; i < intents; i++)
+            printf("%s%.17g", i ? ", " : "", probabilities[i]);
+        printf("], \"intent\": %" PRIu32 ", \"lead\": %" PRId64 ", \"in_scope\": %s}\n",
+               found.intent, found.lead, found.in_scope ? "true" : "false");
+    }
+    free(probabilities);
+    free(scores);
+    free(bits);
+    free(scratch);
+    return failed;
+}
+
+int main(int count, char **arguments)
+{
+    FILE *file = count == 2 ? fopen(arguments[1], "rb") : NULL;
+    unsigned char length[4];
+    neuralbits_model model;
+    neuralbits_status status;
+    char *content;
+    long size;
+    int failed = 0;
+    if (!file || fseek(file, 0, SEEK_END) || (size = ftell(file)) < 0)
+        return 1;
+    rewind(file);
+    content = allocated((size_t)size);
+    if (fread(content, 1, (size_t)size, file) != (size_t)size)
+        return 1;
+    fclose(file);
+    status = neuralbits_open(&model, content, (size_t)size);
+    if (status != NEURALBITS_OK)
+        printf("%d\n", (int)status);
+    while (status == NEURALBITS_OK && !failed && fread(length, 1, 4, stdin) == 4) {
+        size_t bytes = length[0] | (size_t)length[1] << 8 | (size_t)length[2] << 16 |
+                       (size_t)length[3] << 24;
+        char *text = allocated(bytes);
+        failed = fread(text, 1, bytes, stdin) != bytes || answer(&model, text, bytes);
+        free(text);
+    }
+    free(content);
+    return failed;
+}

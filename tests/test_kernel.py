@@ -1,0 +1,280 @@
+"""The C kernel against the reference: the same bits, the same scores, the same refusals."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from neuralbits import _unicode, artifact
+from neuralbits.artifact import Artifact
+from neuralbits.classifier import Classifier
+from neuralbits.network import Activation, Network, lead
+from neuralbits.ngrams import FAMILIES
+from neuralbits.packing import Precision
+from neuralbits.projection import Projection
+from tests.homes import UTTERANCES, make_artifact
+from tests.test_network import random_layer
+
+ROOT = Path(__file__).parents[1]
+SOURCES = [ROOT / "kernel" / "neuralbits.c", ROOT / "tests" / "kernel_driver.c"]
+STRICT = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror"]
+SANITIZED = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+COMPILER = shutil.which("cc")
+
+pytestmark = pytest.mark.skipif(COMPILER is None, reason="there is no C compiler")
+
+MALFORMED, UNSUPPORTED, NEWER, FOREIGN = 3, 4, 2, 1
+TEXTS = [*(text for texts in UTTERANCES.values() for text in texts), "", "?!", "straße 20% 한국어"]
+
+
+@pytest.fixture(scope="module", params=[["-O2"], SANITIZED], ids=["optimised", "sanitized"])
+def driver(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("kernel") / "driver"
+    assert COMPILER is not None
+    subprocess.run([COMPILER, *STRICT, *request.param, *SOURCES, "-o", path, "-lm"], check=True)
+    return path
+
+
+def run(driver: Path, content: bytes, texts: Sequence[str], folder: Path) -> list[Any]:
+    """Answer texts with the kernel; a single number, the status, if it refuses the file."""
+    path = folder / "model.safetensors"
+    path.write_bytes(content)
+    encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
+    given = b"".join(len(text).to_bytes(4, "little") + text for text in encoded)
+    ran = subprocess.run([driver, path], input=given, capture_output=True, check=False)
+    assert ran.returncode == 0, ran.stderr.decode()
+    return [json.loads(line) for line in ran.stdout.splitlines()]
+
+
+def words(bits: npt.NDArray[np.uint8]) -> list[int]:
+    """Write bits, shape (b, I), as the kernel gives them."""
+    packed = np.packbits(bits, axis=1, bitorder="little")
+    whole = np.pad(packed, ((0, 0), (0, -packed.shape[1] % 8)))
+    return [int(word) for word in whole.view("<u8").ravel()]
+
+
+def assert_alike(driver: Path, held: Artifact, texts: Sequence[str], folder: Path) -> None:
+    answers = run(driver, artifact.encode(held)[0], texts, folder)
+    observed = [held.projection.features(text) for text in texts]
+    bits = [held.projection.project(features) for features in observed]
+    assert [answer["features"] for answer in answers] == [len(features) for features in observed]
+    assert [answer["bits"] for answer in answers] == [words(each) for each in bits]
+    scores = held.network.scores(np.stack(bits))
+    assert [answer["scores"] for answer in answers] == scores.tolist()
+    assert [answer["lead"] for answer in answers] == lead(scores).tolist()
+    predictions = Classifier(held).classify_batch(texts)
+    assert [held.labels[answer["intent"]] for answer in answers] == [
+        prediction.intent for prediction in predictions
+    ]
+    assert [answer["in_scope"] for answer in answers] == [
+        prediction.in_scope for prediction in predictions
+    ]
+    probabilities = held.network.probabilities(scores, held.temperature)
+    found = np.array([answer["probabilities"] for answer in answers])
+    assert np.allclose(found, probabilities, rtol=1e-12, atol=1e-300)
+
+
+def make(
+    projection: Projection | None = None,
+    units: int = 5,
+    first: Precision = "binary",
+    later: Precision = "int4",
+    activation: Activation = "relu",
+    zeros: float = 0.0,
+    layers: int = 2,
+) -> Artifact:
+    """Make an artifact of random weights, a share of which is 0."""
+    generator = np.random.default_rng(0)
+    projection = projection or Projection(functions=4, dimensions=16, stride=2)
+    inputs, precision, made = projection.inputs, first, []
+    for index in range(layers):
+        output = index == layers - 1
+        layer = random_layer(generator, units, inputs, precision, activation, output)
+        if output:
+            layer = replace(layer, activation="linear")
+        if precision != "binary":
+            kept = generator.random(layer.weights.shape) >= zeros
+            layer = replace(layer, weights=layer.weights * kept)
+        made.append(layer)
+        inputs, precision = units, later
+    return replace(
+        make_artifact(),
+        projection=projection,
+        network=Network(made, scale=0.0037),
+        labels=tuple(f"intent {i}" for i in range(units)),
+        temperature=0.731,
+        threshold=123.25,
+    )
+
+
+def test_the_committed_tables_are_those_of_the_reference() -> None:
+    script = ROOT / "tools" / "make_kernel_unicode.py"
+    printed = subprocess.run([sys.executable, script], capture_output=True, check=True).stdout
+    assert printed == (ROOT / "kernel" / "unicode.h").read_bytes()
+
+
+def test_no_byte_becomes_more_code_points_than_the_scratch_buffer_counts_on() -> None:
+    assert max(len(text) / len(chr(code).encode()) for code, text in _unicode.FOLDED.items()) <= 6
+
+
+def test_the_vectors_have_the_bits_of_the_reference(driver: Path, tmp_path: Path) -> None:
+    vectors = ROOT / "tests" / "vectors"
+    lines = (vectors / "vectors.jsonl").read_text().splitlines()
+    texts = [json.loads(line)["text"] for line in lines]
+    for chosen in json.loads((vectors / "projections.json").read_text()).values():
+        projection = Projection(**{**chosen, "families": tuple(chosen["families"])})
+        assert_alike(driver, make(projection), texts, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "projection",
+    [
+        Projection(functions=1, dimensions=1, stride=1, code_bits=1),
+        Projection(functions=1, dimensions=64, stride=1),
+        Projection(functions=16, dimensions=64, stride=4, removed=(0, 3, 4, 15)),
+        Projection(functions=6, dimensions=33, stride=2, families=("skip_bigrams",), removed=(5,)),
+        Projection(functions=32, dimensions=5, stride=8, code_bits=1, blocks=True, removed=(31,)),
+        Projection(functions=128, dimensions=7, stride=64, families=tuple(FAMILIES)),
+    ],
+    ids=str,
+)
+def test_any_projection_will_do(driver: Path, projection: Projection, tmp_path: Path) -> None:
+    assert_alike(driver, make(projection), TEXTS, tmp_path)
+
+
+@pytest.mark.parametrize("zeros", [0.0, 0.6, 0.97, 1.0])
+@pytest.mark.parametrize("precision", ["binary", "ternary", "int4", "int8"])
+def test_any_weights_will_do_packed_or_sparse(
+    driver: Path, precision: Precision, zeros: float, tmp_path: Path
+) -> None:
+    activation: Activation
+    for activation in ("linear", "relu"):
+        for layers in (1, 2, 4):
+            held = make(
+                first=precision, later=precision, activation=activation, zeros=zeros, layers=layers
+            )
+            assert_alike(driver, held, TEXTS, tmp_path)
+
+
+@settings(deadline=None, max_examples=20, suppress_health_check=list(HealthCheck))
+@given(st.lists(st.text(max_size=40), min_size=1, max_size=50))
+def test_any_text_will_do(driver: Path, tmp_path_factory: Any, texts: list[str]) -> None:
+    assert_alike(driver, make(), texts, tmp_path_factory.mktemp("texts"))
+
+
+def test_every_code_point_is_read_as_the_reference_reads_it(driver: Path, tmp_path: Path) -> None:
+    # Each between two letters: whether it vanishes, joins or separates them shows.
+    held = make(Projection(functions=2, dimensions=64, stride=1, code_bits=1))
+    listed = set(_unicode.FOLDED) | {
+        code
+        for ranges in (
+            _unicode.REMOVED,
+            _unicode.SEPARATORS,
+            _unicode.LETTERS,
+            _unicode.DIGITS,
+        )
+        for first, last in ranges
+        for code in (first - 1, first, last, last + 1)
+    }
+    codes = sorted({*listed, *range(0x3000), *range(0xAC00, 0xD7A4, 97), 0xD7FF, 0xD800, 0xFFFD})
+    assert_alike(driver, held, [f"a{chr(code)}b" for code in codes if code >= 0], tmp_path)
+
+
+def test_a_long_text_and_a_long_token_will_do(driver: Path, tmp_path: Path) -> None:
+    texts = ["turn off the lamp " * 2000, "x" * 30000, "\ufdfa" * 3000]
+    assert_alike(driver, make(), texts, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("encoded", "read"),
+    [
+        (b"\xff", "\ufffd"),
+        (b"a\xc3", "a\ufffd"),  # ends within a character
+        (b"\xe2\x82", "\ufffd"),
+        (b"\xc0\xaf", "\ufffd\ufffd"),  # a longer form than it takes
+        (b"\xf4\x90\x80\x80", "\ufffd\ufffd\ufffd\ufffd"),  # beyond Unicode
+        (b"\xf0\x9f\x98z", "\ufffdz"),
+        (b"\xed\xa0\x80", "\ufffd"),  # a surrogate
+    ],
+)
+def test_what_is_no_utf_8_is_read_as_replacement_characters(
+    driver: Path, encoded: bytes, read: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(artifact.encode(make())[0])
+    given = len(encoded).to_bytes(4, "little") + encoded
+    ran = subprocess.run([driver, path], input=given, capture_output=True, check=True)
+    (expected,) = run(driver, path.read_bytes(), [read], tmp_path)
+    assert json.loads(ran.stdout) == expected
+
+
+def test_float_weights_and_too_many_layers_are_unsupported(driver: Path, tmp_path: Path) -> None:
+    for held in (make(first="float", later="float"), make(layers=5)):
+        assert run(driver, artifact.encode(held)[0], [], tmp_path) == [UNSUPPORTED]
+
+
+def test_a_newer_format_is_told_from_a_malformed_one(driver: Path, tmp_path: Path) -> None:
+    content = artifact.encode(make())[0]
+    newer = content.replace(rb"\"format_version\":1", rb"\"format_version\":2")
+    assert run(driver, newer, [], tmp_path) == [NEWER]
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 8, b"\xff" * 64, b"PK\x03\x04" * 100])
+def test_a_foreign_file_is_refused(driver: Path, content: bytes, tmp_path: Path) -> None:
+    assert run(driver, content, ["lamp"], tmp_path) == [FOREIGN]
+
+
+def test_a_file_that_ends_early_is_refused_wherever_it_ends(driver: Path, tmp_path: Path) -> None:
+    content = artifact.encode(make(zeros=0.9, first="ternary"))[0]
+    for size in range(0, len(content), 37):
+        assert run(driver, content[:size], ["lamp"], tmp_path) in ([FOREIGN], [MALFORMED])
+
+
+@settings(deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
+@given(st.data())
+def test_an_altered_file_is_refused_or_answered_but_never_read_beyond(
+    driver: Path, tmp_path_factory: Any, data: st.DataObject
+) -> None:
+    content = bytearray(
+        artifact.encode(
+            make(zeros=0.9, first=data.draw(st.sampled_from(["binary", "ternary", "int8"])))
+        )[0]
+    )
+    header = 8 + int.from_bytes(content[:8], "little")
+    for _ in range(data.draw(st.integers(1, 4))):
+        end = data.draw(st.sampled_from([8, header, len(content)]))
+        place = data.draw(st.integers(0, end - 1))
+        content[place] = data.draw(
+            st.integers(0, 255) | st.sampled_from(list(b'0123456789[]{},:"'))
+        )
+    folder = tmp_path_factory.mktemp("altered")
+    # Only the digest, which the kernel leaves to the reference, tells some alterations.
+    run(driver, bytes(content), ["turn on the lamp", ""], folder)
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
+@given(st.data())
+def test_no_number_of_a_file_leads_beyond_it(
+    driver: Path, tmp_path_factory: Any, data: st.DataObject
+) -> None:
+    content = artifact.encode(make(zeros=0.9, first="ternary"))[0]
+    size = int.from_bytes(content[:8], "little")
+    header = content[8 : 8 + size].decode()
+    digits = [i for i, character in enumerate(header) if character.isdigit()]
+    place = data.draw(st.sampled_from(digits))
+    number = str(
+        data.draw(st.sampled_from([0, 1, 7, 255, 65536, 2**31, 2**32, 2**40, 2**64, 10**30]))
+    )
+    header = header[:place] + number + header[place + 1 :]
+    altered = len(header).to_bytes(8, "little") + header.encode() + content[8 + size :]
+    run(driver, altered, ["turn on the lamp"], tmp_path_factory.mktemp("numbers"))
