@@ -35,7 +35,7 @@ class Batch(NamedTuple):
 
 
 class Batches:
-    """The training texts, batch by batch, in another order every epoch.
+    """The training texts, batch by batch, in another order every time.
 
     Args:
         settings: batch size, views, and how the texts are altered.
@@ -59,18 +59,19 @@ class Batches:
         """Those of the training texts first, in their order."""
         # Batch normalisation needs two texts a batch.
         self._count = min(math.ceil(self._texts / settings.batch_size), self._texts // 2)
+        self._rounds = math.ceil(settings.least_batches / self._count)
 
     def __len__(self) -> int:
         """Count the batches of an epoch."""
-        return self._count
+        return self._count * self._rounds
 
     def epoch(self) -> Generator[Batch, None, None]:
         """Yield the batches of an epoch; close it to stop before the end.
 
         A thread projects what comes next while the networks learn from what came before.
         """
-        order = self._generator.permutation(self._texts)
-        batches = np.array_split(order, self._count)
+        orders = [self._generator.permutation(self._texts) for _ in range(self._rounds)]
+        batches = [texts for order in orders for texts in np.array_split(order, self._count)]
         together = max(1, _PROJECTED_AHEAD // self._settings.batch_size)
         groups = [batches[start : start + together] for start in range(0, len(batches), together)]
         done = 0
@@ -81,8 +82,8 @@ class Batches:
                 if following is not None:
                     coming = executor.submit(self._views, following)
                 for texts, *shown in zip(group, *views, strict=True):
-                    done += len(texts)
-                    yield Batch(texts, shown, done / self._texts)
+                    done += 1
+                    yield Batch(texts, shown, done / len(batches))
 
     def _views(self, group: list[npt.NDArray[np.intp]]) -> list[list[npt.NDArray[np.uint8]]]:
         """Project some batches: for each view, the bits of each batch."""

@@ -35,6 +35,7 @@ from neuralbits.text import key, tokens
 
 OUT_OF_SCOPE = "oos"
 VALIDATION_SHARE = 0.1  # of the texts, where no validation file is given
+_LEAST_VALIDATION = 10  # texts, or as many as there are intents
 UNUSABLE_SHARE = 0.1  # of the rows of a file; more, and it's likely not the file it's taken for
 
 
@@ -454,9 +455,11 @@ def _refuse_unseen_intents(file: DataFile, train: DataFile) -> None:
 
 
 def _carve(train: DataFile, seed: int) -> tuple[Examples, Examples]:
-    """Carve a stratified validation split out of the training file.
+    """Carve a validation split out of the training file, a tenth of it.
 
-    Equal texts stay together. An intent with a single distinct text stays in training whole.
+    Equal texts stay together. An intent with a single distinct text stays in training whole, and
+    each keeps one at least. The split is stratified if it has room for a text of each intent: with
+    so few examples that it hasn't, no intent can spare one for certain.
     """
     try:
         from sklearn.model_selection import train_test_split
@@ -477,8 +480,13 @@ def _carve(train: DataFile, seed: int) -> tuple[Examples, Examples]:
             "be set aside: add examples, or give a file with --validation"
         )
     stratify = [intents[text] for text in texts]
-    size = max(len(set(stratify)), round(VALIDATION_SHARE * len(texts)))
-    _, chosen = train_test_split(texts, test_size=size, stratify=stratify, random_state=seed)
+    least = min(len(set(stratify)), _LEAST_VALIDATION)
+    size = max(least, round(VALIDATION_SHARE * len(texts)))
+    if size >= len(set(stratify)):
+        _, chosen = train_test_split(texts, test_size=size, stratify=stratify, random_state=seed)
+    else:
+        firsts = {intents[text]: text for text in reversed(texts)}
+        chosen = Random(seed).sample([t for t in texts if t != firsts[intents[t]]], size)
     held_out = {i for text in chosen for i in groups[text]}
     everything = range(len(examples))
     return (

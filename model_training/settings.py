@@ -35,6 +35,8 @@ class Settings:
     pruning: PruningSettings = field(default_factory=PruningSettings)
     seed: int = 0
     epochs: int = 15
+    least_batches: int = 128
+    """Of an epoch: little data is gone through several times in each."""
     views: int = 2
     """How often an epoch shows the projection network each text, other parts of it dropped."""
     token_dropout: float = 0.3
@@ -57,7 +59,7 @@ class Settings:
         Raises:
             ValueError: a setting is out of its range; the sentence says which.
         """
-        for name, least in (("epochs", 1), ("views", 1), ("batch_size", 2)):
+        for name, least in (("epochs", 1), ("least_batches", 1), ("views", 1), ("batch_size", 2)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {least}")
         for name in ("token_dropout", "ngram_dropout", "slips", "max_false_rejects"):

@@ -20,6 +20,7 @@ SETTINGS = Settings(
     token_dropout=0.0,
     ngram_dropout=0.0,
     slips=0.0,
+    least_batches=1,
 )
 OUTSIDE = Examples(("who won the match", "tell me a joke"), ("oos", "oos"), (1, 2))
 
@@ -49,6 +50,18 @@ def test_an_epoch_has_as_many_batches_as_it_says_and_ends_when_all_is_done(
     assert len(done) == len(batches)
     assert done == sorted(done)
     assert done[-1] == 1
+
+
+@pytest.mark.parametrize("least", [1, 5, 20])
+def test_little_data_is_gone_through_as_often_as_an_epoch_takes(
+    homes: TrainingData, least: int
+) -> None:
+    batches = make(homes, replace(SETTINGS, least_batches=least))
+    texts = np.concatenate([batch.texts for batch in batches.epoch()])
+    times = np.bincount(texts)
+    assert len(batches) >= least
+    assert len(batches) - least < len(batches) / times[0]  # no more often than that
+    assert set(times) == {times[0]}
 
 
 @pytest.mark.parametrize("batch_size", [2, 3, 7, 1000])

@@ -301,11 +301,21 @@ class TestCarvingOutValidation:
             assert len(distinct) <= 3  # at most one text an intent
             return
         assert len(validation)
-        assert len(train)
+        # Of contradictory rows, as are refused before, the first says which intent a text has.
+        of_text = {tuple(tokens(text)): intent for text, intent in reversed(rows)}
+        assert set(train.intents) >= set(of_text.values())
         assert sorted(train.lines + validation.lines) == list(range(len(rows)))
         assert list(train.lines) == sorted(train.lines)
         held_out = {tuple(tokens(text)) for text in validation.texts}
         assert held_out.isdisjoint(tuple(tokens(text)) for text in train.texts)
+
+
+def test_of_rare_intents_a_tenth_of_all_texts_is_carved_out_not_one_of_each() -> None:
+    texts = tuple(f"text {chr(97 + i)} {chr(97 + j)}" for i in range(20) for j in range(6))
+    examples = Examples(texts, tuple(text.split()[1] for text in texts), tuple(range(120)))
+    train, validation = _carve(DataFile("home.csv", "", examples), seed=0)
+    assert (len(train), len(validation)) == (108, 12)
+    assert set(train.intents) == set(examples.intents)
 
 
 class TestNamedDataSets:

@@ -26,6 +26,7 @@ EPOCHS = 40
 SMALL = [
     f"epochs={EPOCHS}",
     "batch_size=8",
+    "least_batches=1",
     "trainer.buckets=512",
     "trainer.embedding=16",
     "trainer.hidden=16",

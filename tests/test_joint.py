@@ -17,7 +17,7 @@ from neuralbits.artifact import Artifact
 from neuralbits.network import Network
 from neuralbits.projection import Projection
 
-SETTINGS = Settings(epochs=4, batch_size=8).override(
+SETTINGS = Settings(epochs=4, batch_size=8, least_batches=1).override(
     [
         "projection.stride=16",
         "projection.functions=16",

@@ -18,7 +18,13 @@ from model_training.parallel import Training
 from model_training.settings import Settings
 from neuralbits.projection import Projection
 
-SMALL = ["batch_size=8", "trainer.buckets=512", "trainer.embedding=16", "trainer.hidden=16"]
+SMALL = [
+    "batch_size=8",
+    "least_batches=1",
+    "trainer.buckets=512",
+    "trainer.embedding=16",
+    "trainer.hidden=16",
+]
 ENDLESS = 10_000  # epochs
 
 

@@ -26,7 +26,13 @@ from model_training.sweep_results import Results
 from neuralbits import cli
 from tests.homes import UTTERANCES
 
-SMALL = ["batch_size=8", "trainer.buckets=512", "trainer.embedding=16", "trainer.hidden=16"]
+SMALL = [
+    "batch_size=8",
+    "least_batches=1",
+    "trainer.buckets=512",
+    "trainer.embedding=16",
+    "trainer.hidden=16",
+]
 SETTINGS = ["epochs=60", "network.widths=8", *SMALL]
 SOURCE = ["--train", "homes.csv", "--test", "test.csv", "--out-of-scope", "outside.csv"]
 SET = [word for setting in SETTINGS for word in ("--set", setting)]
