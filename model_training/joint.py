@@ -265,7 +265,7 @@ class JointTraining:
         texts = np.arange(len(self._labels))
         predictions = [
             self.trainer(self._tokens.batch(part).to(self.device)).softmax(dim=2).mean(dim=0).cpu()
-            for part in np.array_split(texts, len(self._batches))
+            for part in np.array_split(texts, math.ceil(len(texts) / _EVALUATED_AT_ONCE))
         ]
         return torch.cat(predictions).double().numpy()
 
