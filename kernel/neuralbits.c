@@ -5,17 +5,18 @@
 
 /* ---- Text: code points in, normalised tokens out (docs/projection.md, sections 1 and 2) ---------- */
 
+/* Each begins with the last code point that it is about, and stands in a table by rising ones. */
 typedef struct {
-    uint32_t first, last;
+    uint32_t last, first;
 } neuralbits_range;
 
 typedef struct {
-    uint32_t first, becomes;
+    uint32_t last, becomes;
     uint16_t span, step;
 } neuralbits_run;
 
 typedef struct {
-    uint32_t code;
+    uint32_t last;
     uint16_t start, count;
 } neuralbits_expansion;
 
@@ -26,17 +27,27 @@ typedef struct {
 
 typedef enum { SPACE, LETTER, DIGIT, SYMBOL } character_class;
 
-static int within(const neuralbits_range *ranges, size_t count, uint32_t code)
+/* Return the first entry of a table that ends at a code point or after it; NULL if there is none. */
+static const void *found(const void *table, size_t count, size_t entry_size, uint32_t code)
 {
     size_t low = 0, high = count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (code > ranges[middle].last)
+        uint32_t last;
+        memcpy(&last, (const uint8_t *)table + middle * entry_size, sizeof last);
+        if (code > last)
             low = middle + 1;
         else
             high = middle;
     }
-    return low < count && code >= ranges[low].first;
+    return low < count ? (const uint8_t *)table + low * entry_size : NULL;
+}
+
+#define FOUND(table, code) found(table, COUNT(table), sizeof(table)[0], code)
+
+static int within(const neuralbits_range *range, uint32_t code)
+{
+    return range && code >= range->first;
 }
 
 /* Decode the code point that starts at *place, and move on. */
@@ -313,10 +324,10 @@ static void observe_normalised(observer *o, uint32_t code)
     if (code < 0x80) {
         int letter = code >= 'a' && code <= 'z', digit = code >= '0' && code <= '9';
         class = code == ' ' ? SPACE : letter ? LETTER : digit ? DIGIT : SYMBOL;
-    } else if (within(NEURALBITS_LETTERS, COUNT(NEURALBITS_LETTERS), code)) {
+    } else if (within(FOUND(NEURALBITS_LETTERS, code), code)) {
         class = LETTER;
     } else {
-        class = within(NEURALBITS_DIGITS, COUNT(NEURALBITS_DIGITS), code) ? DIGIT : SYMBOL;
+        class = within(FOUND(NEURALBITS_DIGITS, code), code) ? DIGIT : SYMBOL;
     }
     if (class != o->class || class == SYMBOL) {
         end_token(o);
@@ -330,38 +341,17 @@ static void observe_normalised(observer *o, uint32_t code)
 
 static void observe_folded(observer *o, uint32_t code)
 {
-    size_t low = 0, high = COUNT(NEURALBITS_FOLDED);
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (code > NEURALBITS_FOLDED[middle].first + NEURALBITS_FOLDED[middle].span)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    if (low < COUNT(NEURALBITS_FOLDED) && code >= NEURALBITS_FOLDED[low].first) {
-        const neuralbits_run *run = &NEURALBITS_FOLDED[low];
-        if ((code - run->first) % run->step == 0) {
-            observe_normalised(o, run->becomes + (code - run->first));
-            return;
-        }
-    }
-    low = 0;
-    high = COUNT(NEURALBITS_EXPANDED);
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (code > NEURALBITS_EXPANDED[middle].code)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    if (low < COUNT(NEURALBITS_EXPANDED) && NEURALBITS_EXPANDED[low].code == code) {
-        const neuralbits_expansion *expansion = &NEURALBITS_EXPANDED[low];
-        unsigned i;
+    const neuralbits_run *run = FOUND(NEURALBITS_FOLDED, code);
+    const neuralbits_expansion *expansion = FOUND(NEURALBITS_EXPANDED, code);
+    unsigned i;
+    if (run && run->last - code <= run->span && (run->last - code) % run->step == 0) {
+        observe_normalised(o, run->becomes - (run->last - code));
+    } else if (expansion && expansion->last == code) {
         for (i = 0; i < expansion->count; i++)
             observe_normalised(o, NEURALBITS_POOL[expansion->start + i]);
-        return;
+    } else {
+        observe_normalised(o, code);
     }
-    observe_normalised(o, code);
 }
 
 static void observe(observer *o, uint32_t code)
@@ -376,11 +366,11 @@ static void observe(observer *o, uint32_t code)
             return;
         }
     }
-    if (within(NEURALBITS_REMOVED, COUNT(NEURALBITS_REMOVED), code))
+    if (within(FOUND(NEURALBITS_REMOVED, code), code))
         return;
-    if (within(NEURALBITS_SEPARATORS, COUNT(NEURALBITS_SEPARATORS), code)) {
+    if (within(FOUND(NEURALBITS_SEPARATORS, code), code)) {
         observe_normalised(o, ' ');
-    } else if (within(NEURALBITS_REPLACED, COUNT(NEURALBITS_REPLACED), code)) {
+    } else if (within(FOUND(NEURALBITS_REPLACED, code), code)) {
         observe_normalised(o, REPLACEMENT);
     } else if (code >= 0xAC00 && code <= 0xD7A3) {
         uint32_t index = code - 0xAC00;
@@ -578,9 +568,20 @@ static int32_t value_at(const layer_input *input, uint32_t i)
     return 2 * first + (int32_t)(input->bits[input->words + (i >> 6)] >> (i & 63) & 1) * 2 - 1;
 }
 
-static int32_t nibble(uint8_t byte, unsigned odd)
+/* Return weight i of a row, or of a list, of 4 or of 8 bits. */
+static int32_t weight_at(const uint8_t *weights, neuralbits_precision precision, size_t i)
 {
-    return (int32_t)((odd ? byte >> 4 : byte & 15) ^ 8) - 8;
+    if (precision == NEURALBITS_INT4)
+        return (int32_t)((i & 1 ? weights[i >> 1] >> 4 : weights[i >> 1] & 15) ^ 8) - 8;
+    return weights[i] < 128 ? (int32_t)weights[i] : (int32_t)weights[i] - 256;
+}
+
+static const uint8_t *row_of(const neuralbits_layer *layer, uint32_t unit)
+{
+    size_t inputs = layer->inputs;
+    return layer->weights + unit * (layer->precision == NEURALBITS_INT4   ? (inputs + 1) / 2
+                                    : layer->precision == NEURALBITS_INT8 ? inputs
+                                                                          : (inputs + 7) / 8);
 }
 
 /* The weighted sum of bits with weights of one bit, or with those of them that aren't 0. */
@@ -607,35 +608,22 @@ static int32_t sum_of_bits(const layer_input *input, uint32_t inputs, const uint
 static int32_t dense_sum(const neuralbits_layer *layer, const layer_input *input, uint32_t unit)
 {
     uint32_t inputs = layer->inputs, i;
-    size_t row;
-    const uint8_t *w, *nonzero = NULL;
+    const uint8_t *w = row_of(layer, unit), *nonzero = NULL;
     int32_t sum = 0;
-    switch (layer->precision) {
-    case NEURALBITS_BINARY:
-    case NEURALBITS_TERNARY:
-        row = ((size_t)inputs + 7) / 8;
-        w = layer->weights + unit * row;
-        if (layer->precision == NEURALBITS_TERNARY) {
-            nonzero = w;
-            w += layer->units * row;
-        }
-        if (input->bits)
-            return sum_of_bits(input, inputs, nonzero, w);
+    if (layer->precision == NEURALBITS_INT4 || layer->precision == NEURALBITS_INT8) {
         for (i = 0; i < inputs; i++)
-            if (!nonzero || nonzero[i >> 3] >> (i & 7) & 1)
-                sum += w[i >> 3] >> (i & 7) & 1 ? input->activations[i] : -input->activations[i];
-        return sum;
-    case NEURALBITS_INT4:
-        w = layer->weights + unit * (((size_t)inputs + 1) / 2);
-        for (i = 0; i < inputs; i++)
-            sum += nibble(w[i >> 1], i & 1) * value_at(input, i);
-        return sum;
-    case NEURALBITS_INT8:
-        w = layer->weights + (size_t)unit * inputs;
-        for (i = 0; i < inputs; i++)
-            sum += (w[i] < 128 ? (int32_t)w[i] : (int32_t)w[i] - 256) * value_at(input, i);
+            sum += weight_at(w, layer->precision, i) * value_at(input, i);
         return sum;
     }
+    if (layer->precision == NEURALBITS_TERNARY) {
+        nonzero = w;
+        w = row_of(layer, layer->units + unit); /* in the second plane */
+    }
+    if (input->bits)
+        return sum_of_bits(input, inputs, nonzero, w);
+    for (i = 0; i < inputs; i++)
+        if (!nonzero || nonzero[i >> 3] >> (i & 7) & 1)
+            sum += w[i >> 3] >> (i & 7) & 1 ? input->activations[i] : -input->activations[i];
     return sum;
 }
 
@@ -695,14 +683,9 @@ static int sparse_next(sparse_reader *r)
 static int32_t sparse_value(const sparse_reader *r, neuralbits_precision precision)
 {
     uint32_t i = r->next - 1;
-    switch (precision) {
-    case NEURALBITS_INT8:
-        return r->values[i] < 128 ? (int32_t)r->values[i] : (int32_t)r->values[i] - 256;
-    case NEURALBITS_INT4:
-        return nibble(r->values[i >> 1], i & 1);
-    default:
+    if (precision == NEURALBITS_TERNARY)
         return r->values[i >> 3] >> (i & 7) & 1 ? 1 : -1;
-    }
+    return weight_at(r->values, precision, i);
 }
 
 static int64_t shifted(int64_t x, unsigned by)
@@ -800,28 +783,36 @@ static void number_columns(const neuralbits_model *model, uint32_t *columns)
             columns[function] = column++;
 }
 
+/* Write the bits of a text; return how many features it has. */
+static uint64_t project(const neuralbits_model *model, const char *text, size_t bytes,
+                        const scratch_layout *s, uint8_t *scratch, uint64_t *bits)
+{
+    votes v;
+    v.model = model;
+    v.planes = (uint64_t *)(void *)(scratch + s->planes);
+    v.voters = (uint32_t *)(void *)(scratch + s->voters);
+    v.columns = model->removed ? (uint32_t *)(void *)(scratch + s->columns) : NULL;
+    v.plane_count = s->plane_count;
+    v.features = 0;
+    memset(scratch, 0, s->columns);
+    if (v.columns)
+        number_columns(model, v.columns);
+    observe_text(&v, (const uint8_t *)text, bytes);
+    write_bits(&v, bits);
+    return v.features;
+}
+
 neuralbits_status neuralbits_project(const neuralbits_model *model, const char *text, size_t bytes,
                                      void *scratch, size_t scratch_size, uint64_t *bits,
                                      uint64_t *features)
 {
     scratch_layout s;
-    uint8_t *at = scratch;
-    votes v;
+    uint64_t observed;
     if (!lay_out(model, bytes, &s) || s.size > scratch_size)
         return NEURALBITS_TOO_LONG;
-    v.model = model;
-    v.planes = (uint64_t *)(void *)(at + s.planes);
-    v.voters = (uint32_t *)(void *)(at + s.voters);
-    v.columns = model->removed ? (uint32_t *)(void *)(at + s.columns) : NULL;
-    v.plane_count = s.plane_count;
-    v.features = 0;
-    memset(at, 0, s.columns);
-    if (v.columns)
-        number_columns(model, v.columns);
-    observe_text(&v, (const uint8_t *)text, bytes);
-    write_bits(&v, bits);
+    observed = project(model, text, bytes, &s, scratch, bits);
     if (features)
-        *features = v.features;
+        *features = observed;
     return NEURALBITS_OK;
 }
 
@@ -836,7 +827,6 @@ neuralbits_status neuralbits_score(const neuralbits_model *model, const char *te
 {
     scratch_layout s;
     layer_input input;
-    neuralbits_status status;
     uint64_t *bits, features;
     int8_t *activations;
     uint32_t i, intents = neuralbits_intents(model), best = 0;
@@ -845,9 +835,7 @@ neuralbits_status neuralbits_score(const neuralbits_model *model, const char *te
         return NEURALBITS_TOO_LONG;
     bits = (uint64_t *)(void *)((uint8_t *)scratch + s.bits);
     activations = (int8_t *)scratch + s.activations;
-    status = neuralbits_project(model, text, bytes, scratch, scratch_size, bits, &features);
-    if (status != NEURALBITS_OK)
-        return status;
+    features = project(model, text, bytes, &s, scratch, bits);
     input.bits = bits;
     input.words = words_of(network_inputs(model));
     input.code_bits = model->code_bits;
@@ -1303,13 +1291,7 @@ static int sums_fit(const neuralbits_layer *layer, int64_t largest_input)
         if (!layer->sparse && value_bits(layer->precision) == 1)
             size = layer->inputs;
         for (i = 0; !layer->sparse && value_bits(layer->precision) > 1 && i < layer->inputs; i++) {
-            int32_t w;
-            if (layer->precision == NEURALBITS_INT4) {
-                w = nibble(layer->weights[unit * (((size_t)layer->inputs + 1) / 2) + (i >> 1)], i & 1);
-            } else {
-                w = layer->weights[(size_t)unit * layer->inputs + i];
-                w = w < 128 ? w : w - 256;
-            }
+            int32_t w = weight_at(row_of(layer, unit), layer->precision, i);
             size += w < 0 ? -w : w;
         }
         while (more && (reader.place - 1) / layer->inputs == unit) {
