@@ -2,8 +2,8 @@
 
 Precision, recall, F1, ROC and the confusion matrix are scikit-learn's. The expected calibration
 error is that of Guo et al. 2017, "On Calibration of Modern Neural Networks" (arXiv:1706.04599).
-Out-of-scope detection takes in-scope texts as the positives and the greatest of a text's scores as
-what tells them apart, as Hendrycks et al. 2022 (arXiv:1911.11132) do.
+Out-of-scope detection takes in-scope texts as the positives. What tells them apart is the lead of a
+text's greatest score, where Hendrycks et al. 2022 (arXiv:1911.11132) take that score itself.
 
 Every rate is a fraction between 0 and 1.
 """

@@ -103,8 +103,8 @@ class JointTraining:
             Stopped: `stop` was set; what the epoch did is not in `history` nor in `latest`.
         """
         started = time.monotonic()
-        ended, factorised_after = len(self.history), self.settings.low_rank.after
-        if ended == factorised_after > 0:
+        ended = len(self.history)
+        if ended == self.settings.low_rank.after > 0:
             self._factorise()
         if self.settings.specialists.begin(ended):
             groups = confusable(
@@ -146,12 +146,16 @@ class JointTraining:
                 self.validation_scores(self.projection_network.fold())
             ),
         )
-        if ended >= factorised_after:
+        self.history.append(record)
+        self._keep()
+        return record
+
+    def _keep(self) -> None:
+        """Keep what the last epoch made of the projection network, if it has its final shape."""
+        if len(self.history) > self.settings.low_rank.after:
             self.latest = {
                 name: value.clone() for name, value in self.projection_network.state_dict().items()
             }
-        self.history.append(record)
-        return record
 
     def _remove(self, functions: Sequence[int]) -> None:
         """Go on without some of the functions that are left."""
@@ -196,10 +200,9 @@ class JointTraining:
         )
 
     def state(self) -> dict[str, Any]:
-        """Return all that `restore` needs to go on as if nothing had happened."""
+        """Return all that `restore` needs after an epoch to go on as if nothing had happened."""
         return {
             "history": [dataclasses.asdict(record) for record in self.history],
-            "latest": self.latest,
             "removed": list(self.projection.removed),
             "trainer": self.trainer.state_dict(),
             "projection_network": self.projection_network.state_dict(),
@@ -214,12 +217,12 @@ class JointTraining:
     def restore(self, state: dict[str, Any]) -> None:
         """Take over what `state` returned."""
         self.history = [EpochRecord(**record) for record in state["history"]]
-        self.latest = state["latest"]
         if len(self.history) > self.settings.low_rank.after > 0:
             self._teach(self._blank(), self.settings.epochs - self.settings.low_rank.after)
         self._remove([each for each in state["removed"] if each in self.projection.kept])
         self.trainer.load_state_dict(state["trainer"])
         self.projection_network.load_state_dict(state["projection_network"])
+        self._keep()
         self._trainer_optimiser.restore(state["trainer_optimiser"])
         self._projection_optimiser.restore(state["projection_optimiser"])
         if state["specialists"]:
