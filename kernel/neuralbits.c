@@ -3,6 +3,56 @@
 #include <math.h>
 #include <string.h>
 
+/* On x86-64 the layers stand in three versions, compiled from the same lines, so that they give the same
+ * bits; the processor is asked which one it can run. Elsewhere, and where VERSIONS is defined as 0, there
+ * is the first alone; 1 leaves out the one for AVX-512. */
+#ifndef VERSIONS
+#if defined(__GNUC__) && defined(__x86_64__)
+#define VERSIONS 2
+#else
+#define VERSIONS 0
+#endif
+#endif
+#if VERSIONS
+#define INLINED static inline __attribute__((always_inline))
+#else
+#define INLINED static
+#endif
+
+/* ---- Little-endian numbers, wherever they lie ---------------------------------------------------- */
+
+static uint32_t u32_at(const uint8_t *at)
+{
+    return at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
+}
+
+static int32_t i32_at(const uint8_t *at)
+{
+    uint32_t x = u32_at(at);
+    return x < 0x80000000u ? (int32_t)x : (int32_t)(x - 0x80000000u) + INT32_MIN;
+}
+
+static int32_t i16_at(const uint8_t *at)
+{
+    int32_t x = at[0] | at[1] << 8;
+    return x < 0x8000 ? x : x - 0x10000;
+}
+
+static uint64_t word_at(const uint8_t *at)
+{
+    return u32_at(at) | (uint64_t)u32_at(at + 4) << 32;
+}
+
+/* Read less than 8 bytes as the low ones of a word. */
+static uint64_t partial_word_at(const uint8_t *at, size_t bytes)
+{
+    uint64_t word = 0;
+    size_t i;
+    for (i = 0; i < bytes; i++)
+        word |= (uint64_t)at[i] << 8 * i;
+    return word;
+}
+
 /* ---- Text: code points in, normalised tokens out (docs/projection.md, sections 1 and 2) ---------- */
 
 /* Each begins with the last code point that it is about, and stands in a table by rising ones. */
@@ -150,20 +200,37 @@ static void murmur_add(murmur *m, const uint8_t *bytes, size_t count)
 
 static uint32_t murmur_end(const murmur *m)
 {
-    return mixed((m->hash ^ (m->length & 3 ? scrambled(m->block) : 0)) ^ m->length);
+    return mixed((m->hash ^ scrambled(m->block)) ^ m->length);
+}
+
+/* Hash a string that lies together. */
+static uint32_t murmur_of(const uint8_t *bytes, uint32_t count, uint32_t seed)
+{
+    uint32_t hash = seed, block = 0, i;
+    for (i = 0; i + 4 <= count; i += 4)
+        hash = rotated(hash ^ scrambled(u32_at(bytes + i)), 13) * 5 + 0xE6546B64u;
+    for (; i < count; i++)
+        block |= (uint32_t)bytes[i] << 8 * (i & 3);
+    return mixed((hash ^ scrambled(block)) ^ count);
 }
 
 /* ---- Votes (sections 4 and 5) -------------------------------------------------------------------- */
+
+#define ADDED 4     /* votes that a function's counts take at once */
+#define TOGETHER 32 /* features that draw their random words at once */
 
 /* How often each dimension of a function was voted for, column by column: bit j of plane p is bit p of
  * dimension j's count. Adding a vote to all dimensions at once is then a few operations on words. */
 typedef struct {
     const neuralbits_model *model;
     uint64_t *planes;  /* kept · plane_count words */
+    uint64_t *pending; /* kept · ADDED words: votes that are yet to be added */
     uint32_t *voters;  /* kept: how many features took part in each function */
     uint32_t *columns; /* functions: the place of each among those kept, or NOWHERE; NULL if all are */
     unsigned plane_count;
     uint64_t features;
+    uint32_t waiting[TOGETHER]; /* features that are yet to vote */
+    unsigned waiting_count;
 } votes;
 
 #define NOWHERE 0xFFFFFFFFu
@@ -182,43 +249,91 @@ static uint64_t low_bits(unsigned count)
     return count == 64 ? ~(uint64_t)0 : ((uint64_t)1 << count) - 1;
 }
 
-static void vote(votes *v, uint32_t feature)
+/* Add three bits in each place: the sum's low bit to *x, its high one is returned. */
+static uint64_t add_bits(uint64_t *x, uint64_t y, uint64_t z)
+{
+    uint64_t either = *x ^ y, carried = (*x & y) | (either & z);
+    *x = either ^ z;
+    return carried;
+}
+
+/* Add a function's pending votes to its counts. */
+static void add(votes *v, uint32_t column)
+{
+    uint64_t *plane = v->planes + (size_t)column * v->plane_count;
+    const uint64_t *signs = v->pending + (size_t)column * ADDED;
+    uint64_t twos = add_bits(plane, signs[0], signs[1]);
+    uint64_t carried = add_bits(plane + 1, twos, add_bits(plane, signs[2], signs[3]));
+    for (plane += 2; carried; plane++) {
+        uint64_t sum = *plane ^ carried;
+        carried &= *plane;
+        *plane = sum;
+    }
+}
+
+/* Add what is still pending of all functions. */
+static void add_pending(votes *v)
+{
+    uint32_t column;
+    for (column = 0; column < v->model->kept; column++) {
+        uint32_t taken = v->voters[column] % ADDED;
+        if (taken) {
+            memset(v->pending + (size_t)column * ADDED + taken, 0,
+                   (ADDED - taken) * sizeof *v->pending);
+            add(v, column);
+        }
+    }
+}
+
+/* Draw one word of each waiting feature's random stream. */
+static void draw(const votes *v, uint32_t place, uint32_t words[TOGETHER])
+{
+    unsigned i;
+    for (i = 0; i < TOGETHER; i++)
+        words[i] = mixed(v->waiting[i] + place * GOLDEN);
+}
+
+/* Let the waiting features vote. */
+static void count(votes *v)
 {
     const neuralbits_model *model = v->model;
     uint32_t groups = model->functions / model->stride, group;
-    unsigned choice_bits = log2_of(model->stride);
-    unsigned choices_per_word = choice_bits ? 32 / choice_bits : 0, choices_left = 0;
-    uint32_t choice_words = choice_bits ? (groups + choices_per_word - 1) / choices_per_word : 0;
-    uint32_t choices = 0, choice_state = feature, sign_state = feature + choice_words * GOLDEN;
-    v->features++;
+    uint32_t choices[TOGETHER] = {0}, low[TOGETHER], high[TOGETHER] = {0};
+    unsigned choice_bits = log2_of(model->stride), i;
+    uint32_t choices_per_word = choice_bits ? 32 / choice_bits : groups;
+    uint32_t choice_place = 0;
+    uint32_t sign_place = choice_bits ? (groups + choices_per_word - 1) / choices_per_word : 0;
+    uint64_t used = low_bits(model->dimensions);
     for (group = 0; group < groups; group++) {
-        uint32_t column = group * model->stride;
-        uint64_t signs, *plane;
-        if (choice_bits) {
-            if (!choices_left) {
-                choices = mixed(choice_state += GOLDEN);
-                choices_left = choices_per_word;
-            }
-            column += choices & (model->stride - 1);
-            choices >>= choice_bits;
-            choices_left--;
-        }
-        signs = mixed(sign_state += GOLDEN);
+        if (choice_bits && group % choices_per_word == 0)
+            draw(v, ++choice_place, choices);
+        draw(v, ++sign_place, low);
         if (model->dimensions > 32)
-            signs |= (uint64_t)mixed(sign_state += GOLDEN) << 32;
-        signs &= low_bits(model->dimensions);
-        if (v->columns) {
-            column = v->columns[column];
-            if (column == NOWHERE)
-                continue;
+            draw(v, ++sign_place, high);
+        for (i = 0; i < v->waiting_count; i++) {
+            uint32_t column = group * model->stride + (choices[i] & (model->stride - 1));
+            uint64_t signs = (low[i] | (uint64_t)high[i] << 32) & used;
+            if (v->columns) {
+                column = v->columns[column];
+                if (column == NOWHERE)
+                    continue;
+            }
+            v->pending[(size_t)column * ADDED + v->voters[column] % ADDED] = signs;
+            if (++v->voters[column] % ADDED == 0)
+                add(v, column);
         }
-        v->voters[column]++;
-        for (plane = v->planes + (size_t)column * v->plane_count; signs; plane++) {
-            uint64_t carried = *plane & signs;
-            *plane ^= signs;
-            signs = carried;
-        }
+        for (i = 0; i < TOGETHER; i++)
+            choices[i] >>= choice_bits;
     }
+    v->features += v->waiting_count;
+    v->waiting_count = 0;
+}
+
+static void vote(votes *v, uint32_t feature)
+{
+    v->waiting[v->waiting_count++] = feature;
+    if (v->waiting_count == TOGETHER)
+        count(v);
 }
 
 /* ---- N-grams (section 3) ------------------------------------------------------------------------- */
@@ -237,31 +352,26 @@ typedef struct {
     murmur bigram;         /* the token before it, a space, and it */
     murmur next_bigram;    /* it alone, to become the beginning of the next one */
     murmur skip, next_skip, skip_after; /* likewise for the tokens two before, one before, and it */
-    uint8_t window[LONGEST_NGRAM][4];   /* the last characters of the token and its bounds */
-    uint8_t widths[LONGEST_NGRAM];
-    unsigned in_window;
+    uint8_t window[4 * LONGEST_NGRAM]; /* the last characters of the token and its bounds */
+    uint8_t widths[LONGEST_NGRAM];     /* the bytes of each */
+    unsigned in_window, window_bytes;
 } observer;
 
 static void observe_character(observer *o, uint32_t code)
 {
-    uint8_t joined[4 * LONGEST_NGRAM];
-    unsigned length, i;
+    unsigned length, bytes = 0;
     if (o->in_window == LONGEST_NGRAM) {
-        memmove(o->window[0], o->window[1], sizeof o->window - sizeof o->window[0]);
+        o->window_bytes -= o->widths[0];
+        memmove(o->window, o->window + o->widths[0], o->window_bytes);
         memmove(o->widths, o->widths + 1, sizeof o->widths - 1);
         o->in_window--;
     }
-    o->widths[o->in_window] = (uint8_t)encode(code, o->window[o->in_window]);
-    o->in_window++;
-    for (length = 2; length <= o->in_window; length++) {
-        murmur ngram = murmur_start(4);
-        size_t bytes = 0;
-        for (i = o->in_window - length; i < o->in_window; i++) {
-            memcpy(joined + bytes, o->window[i], 4);
-            bytes += o->widths[i];
-        }
-        murmur_add(&ngram, joined, bytes);
-        vote(o->votes, murmur_end(&ngram));
+    o->widths[o->in_window] = (uint8_t)encode(code, o->window + o->window_bytes);
+    o->window_bytes += o->widths[o->in_window++];
+    for (length = 1; length <= o->in_window; length++) {
+        bytes += o->widths[o->in_window - length];
+        if (length > 1)
+            vote(o->votes, murmur_of(o->window + o->window_bytes - bytes, bytes, 4));
     }
 }
 
@@ -293,7 +403,7 @@ static void begin_token(observer *o, character_class class)
     o->skip_after = murmur_start(3);
     murmur_add(&o->bigram, &space, 1);
     murmur_add(&o->skip, &space, 1);
-    o->in_window = 0;
+    o->in_window = o->window_bytes = 0;
     if (o->votes->model->families & CHARACTERS)
         observe_character(o, ' ');
 }
@@ -400,20 +510,19 @@ static void observe_text(votes *v, const uint8_t *text, size_t bytes)
         murmur_add(&o.bigram, &space, 1);
         vote(v, murmur_end(&o.bigram));
     }
+    count(v);
+    add_pending(v);
 }
 
 /* ---- Bits (section 5) ---------------------------------------------------------------------------- */
 
+/* Compilers know this form, and put the machine's own instruction for it, if there is one. */
 static unsigned popcount(uint64_t x)
 {
-#if defined(__GNUC__)
-    return (unsigned)__builtin_popcountll(x);
-#else
     x -= x >> 1 & 0x5555555555555555u;
     x = (x & 0x3333333333333333u) + (x >> 2 & 0x3333333333333333u);
     x = (x + (x >> 4)) & 0x0F0F0F0F0F0F0F0Fu;
     return (unsigned)(x * 0x0101010101010101u >> 56);
-#endif
 }
 
 static unsigned bit_length(uint64_t x)
@@ -437,28 +546,25 @@ static uint64_t square_root(uint64_t x)
 static uint64_t counts_from(const uint64_t *planes, unsigned used, uint64_t least)
 {
     uint64_t more = 0, equal = ~(uint64_t)0;
-    if (bit_length(least) > used)
+    if (least >> used)
         return 0;
     while (used--) {
-        if (least >> used & 1) {
-            equal &= planes[used];
-        } else {
-            more |= equal & planes[used];
-            equal &= ~planes[used];
-        }
+        uint64_t bit = 0 - (least >> used & 1);
+        more |= equal & planes[used] & ~bit;
+        equal &= ~(planes[used] ^ bit);
     }
     return more | equal;
 }
 
 /* The sum of the squares of all sums, 2·count − voters each. */
-static uint64_t squares(const votes *v)
+static uint64_t squares(const votes *v, unsigned used)
 {
     uint32_t column, dimensions = v->model->dimensions;
     uint64_t total = 0;
     for (column = 0; column < v->model->kept; column++) {
         const uint64_t *planes = v->planes + (size_t)column * v->plane_count;
         uint64_t n = v->voters[column], counts = 0, count_squares = 0;
-        unsigned used = bit_length(n), p, q;
+        unsigned p, q;
         for (p = 0; p < used; p++) {
             uint64_t set = popcount(planes[p]);
             counts += set << p;
@@ -494,14 +600,17 @@ static void write_bits(const votes *v, uint64_t *bits)
     const neuralbits_model *model = v->model;
     uint32_t column, d = model->dimensions;
     size_t words = words_of(network_inputs(model));
-    uint64_t all = low_bits(d), root = 0;
+    uint64_t all = low_bits(d), root = 0, most = 0;
+    unsigned used;
     memset(bits, 0, words * model->code_bits * sizeof *bits);
+    for (column = 0; column < model->kept; column++)
+        most = v->voters[column] > most ? v->voters[column] : most;
+    used = bit_length(most); /* planes beyond are empty */
     if (model->code_bits == 2)
-        root = square_root(squares(v) / ((uint64_t)model->kept * d));
+        root = square_root(squares(v, used) / ((uint64_t)model->kept * d));
     for (column = 0; column < model->kept; column++) {
         const uint64_t *planes = v->planes + (size_t)column * v->plane_count;
         uint64_t n = v->voters[column];
-        unsigned used = bit_length(n);
         uint64_t positive = counts_from(planes, used, n / 2 + 1) & all;
         if (model->blocks) {
             put(bits, ((size_t)column << d) + (size_t)positive, 1, 1);
@@ -515,36 +624,6 @@ static void write_bits(const votes *v, uint64_t *bits)
                 ((positive & high) | (~positive & low)) & all, d);
         }
     }
-}
-
-/* ---- Little-endian numbers, wherever they lie ---------------------------------------------------- */
-
-static uint32_t u32_at(const uint8_t *at)
-{
-    return at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
-}
-
-static int32_t i32_at(const uint8_t *at)
-{
-    uint32_t x = u32_at(at);
-    return x < 0x80000000u ? (int32_t)x : (int32_t)(x - 0x80000000u) + INT32_MIN;
-}
-
-static int32_t i16_at(const uint8_t *at)
-{
-    int32_t x = at[0] | at[1] << 8;
-    return x < 0x8000 ? x : x - 0x10000;
-}
-
-static uint64_t word_at(const uint8_t *at, size_t bytes)
-{
-    uint64_t word = 0;
-    size_t i;
-    if (bytes >= 8)
-        return u32_at(at) | (uint64_t)u32_at(at + 4) << 32;
-    for (i = 0; i < bytes; i++)
-        word |= (uint64_t)at[i] << 8 * i;
-    return word;
 }
 
 /* ---- Layers (section 6) -------------------------------------------------------------------------- */
@@ -584,33 +663,70 @@ static const uint8_t *row_of(const neuralbits_layer *layer, uint32_t unit)
                                                                           : (inputs + 7) / 8);
 }
 
-/* The weighted sum of bits with weights of one bit, or with those of them that aren't 0. */
-static int32_t sum_of_bits(const layer_input *input, uint32_t inputs, const uint8_t *nonzero,
-                           const uint8_t *positive)
+/* Count the ones of a row of bits, or the places where it differs from other ones, under a mask. */
+INLINED uint32_t ones(const uint8_t *row, const uint64_t *others, const uint8_t *mask, uint32_t bits)
 {
-    size_t row = ((size_t)inputs + 7) / 8, word;
-    int32_t first = 0, second = 0;
-    for (word = 0; word < input->words; word++) {
-        size_t left = row - 8 * word;
-        uint64_t mask = word + 1 < input->words || !(inputs & 63) ? ~(uint64_t)0
-                                                                  : low_bits(inputs & 63);
-        uint64_t plus = word_at(positive + 8 * word, left);
-        if (nonzero)
-            mask &= word_at(nonzero + 8 * word, left);
-        first += (int32_t)popcount(mask) - 2 * (int32_t)popcount((input->bits[word] ^ plus) & mask);
-        if (input->code_bits == 2)
-            second += (int32_t)popcount(mask) -
-                      2 * (int32_t)popcount((input->bits[input->words + word] ^ plus) & mask);
+    uint32_t total = 0, words = bits / 64, i;
+    for (i = 0; i < words; i++) {
+        uint64_t word = word_at(row + 8 * i);
+        if (others)
+            word ^= others[i];
+        if (mask)
+            word &= word_at(mask + 8 * i);
+        total += popcount(word);
     }
-    return input->code_bits == 2 ? 2 * first + second : first;
+    if (bits & 63) {
+        size_t left = ((bits & 63) + 7) / 8;
+        uint64_t word = partial_word_at(row + 8 * i, left);
+        if (others)
+            word ^= others[i];
+        if (mask)
+            word &= partial_word_at(mask + 8 * i, left);
+        total += popcount(word & low_bits(bits & 63));
+    }
+    return total;
 }
 
-static int32_t dense_sum(const neuralbits_layer *layer, const layer_input *input, uint32_t unit)
+/* The weighted sum of bits with weights of one bit, or with those of them that aren't 0. */
+INLINED int32_t sum_of_bits(const layer_input *input, uint32_t inputs, const uint8_t *nonzero,
+                           const uint8_t *positive)
+{
+    int32_t weights = (int32_t)(nonzero ? ones(nonzero, NULL, NULL, inputs) : inputs), first;
+    first = weights - 2 * (int32_t)ones(positive, input->bits, nonzero, inputs);
+    if (input->code_bits == 1)
+        return first;
+    return 2 * first + weights -
+           2 * (int32_t)ones(positive, input->bits + input->words, nonzero, inputs);
+}
+
+/* The weighted sum of activations with weights of 4 or 8 bits. */
+INLINED int32_t product(const neuralbits_layer *layer, const uint8_t *weights,
+                       const int8_t *activations)
+{
+    uint32_t inputs = layer->inputs, i;
+    int32_t sum = 0;
+    if (layer->precision == NEURALBITS_INT8) {
+        for (i = 0; i < inputs; i++)
+            sum += ((weights[i] ^ 128) - 128) * activations[i];
+        return sum;
+    }
+    for (i = 0; i < inputs / 2; i++) {
+        sum += (((weights[i] & 15) ^ 8) - 8) * activations[2 * i];
+        sum += ((weights[i] >> 4 ^ 8) - 8) * activations[2 * i + 1];
+    }
+    if (inputs & 1)
+        sum += (((weights[i] & 15) ^ 8) - 8) * activations[2 * i];
+    return sum;
+}
+
+INLINED int32_t dense_sum(const neuralbits_layer *layer, const layer_input *input, uint32_t unit)
 {
     uint32_t inputs = layer->inputs, i;
     const uint8_t *w = row_of(layer, unit), *nonzero = NULL;
     int32_t sum = 0;
     if (layer->precision == NEURALBITS_INT4 || layer->precision == NEURALBITS_INT8) {
+        if (!input->bits)
+            return product(layer, w, input->activations);
         for (i = 0; i < inputs; i++)
             sum += weight_at(w, layer->precision, i) * value_at(input, i);
         return sum;
@@ -696,10 +812,10 @@ static int64_t shifted(int64_t x, unsigned by)
     return x >= 0 ? x >> by : -((-x + ((int64_t)1 << by) - 1) >> by);
 }
 
-static void run_layer(const neuralbits_layer *layer, const layer_input *input, int32_t *scores,
-                      int8_t *activations)
+INLINED void run_layer_as_compiled(const neuralbits_layer *layer, const layer_input *input,
+                                   int32_t *scores, int8_t *activations)
 {
-    sparse_reader reader;
+    sparse_reader reader = {0};
     int more = 0;
     uint32_t unit;
     if (layer->sparse && sparse_start(&reader, layer))
@@ -723,13 +839,49 @@ static void run_layer(const neuralbits_layer *layer, const layer_input *input, i
     }
 }
 
+#if VERSIONS > 0
+__attribute__((target("avx2,popcnt"))) static void
+run_layer_avx2(const neuralbits_layer *layer, const layer_input *input, int32_t *scores,
+               int8_t *activations)
+{
+    run_layer_as_compiled(layer, input, scores, activations);
+}
+#endif
+
+#if VERSIONS > 1
+__attribute__((target("avx2,popcnt,avx512vl,avx512vpopcntdq,prefer-vector-width=256"))) static void
+run_layer_avx512(const neuralbits_layer *layer, const layer_input *input, int32_t *scores,
+                 int8_t *activations)
+{
+    run_layer_as_compiled(layer, input, scores, activations);
+}
+#endif
+
+static void run_layer(const neuralbits_layer *layer, const layer_input *input, int32_t *scores,
+                      int8_t *activations)
+{
+#if VERSIONS > 1
+    if (__builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vpopcntdq")) {
+        run_layer_avx512(layer, input, scores, activations);
+        return;
+    }
+#endif
+#if VERSIONS > 0
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("popcnt")) {
+        run_layer_avx2(layer, input, scores, activations);
+        return;
+    }
+#endif
+    run_layer_as_compiled(layer, input, scores, activations);
+}
+
 /* ---- The scratch buffer -------------------------------------------------------------------------- */
 
 /* No byte of UTF-8 becomes more than 6 code points, and none of those is in more than 7 n-grams. */
 #define MOST_FEATURES(bytes) (42 * (uint64_t)(bytes) + 1)
 
 typedef struct {
-    size_t planes, voters, columns, bits, activations, size;
+    size_t planes, voters, columns, pending, bits, activations, size;
     unsigned plane_count;
 } scratch_layout;
 
@@ -747,14 +899,15 @@ static int lay_out(const neuralbits_model *model, size_t longest_text, scratch_l
     most = MOST_FEATURES(longest_text);
     if (most > ((uint64_t)1 << 63) / votes_each / most) /* so that the squares fit 64 bits */
         return 0;
-    s->plane_count = bit_length(most);
+    s->plane_count = bit_length(most) > 3 ? bit_length(most) : 3;
     for (i = 0; i + 1 < model->layer_count; i++)
         if (model->layers[i].units > widest)
             widest = model->layers[i].units;
     s->planes = 0;
     s->voters = s->planes + (size_t)model->kept * s->plane_count * sizeof(uint64_t);
     s->columns = s->voters + padded(model->kept * sizeof(uint32_t));
-    s->bits = s->columns + (model->removed ? padded(model->functions * sizeof(uint32_t)) : 0);
+    s->pending = s->columns + (model->removed ? padded(model->functions * sizeof(uint32_t)) : 0);
+    s->bits = s->pending + (size_t)model->kept * ADDED * sizeof(uint64_t);
     s->activations = s->bits + words_of(network_inputs(model)) * model->code_bits * sizeof(uint64_t);
     s->size = s->activations + 2 * padded(widest);
     return 1;
@@ -790,10 +943,13 @@ static uint64_t project(const neuralbits_model *model, const char *text, size_t 
     votes v;
     v.model = model;
     v.planes = (uint64_t *)(void *)(scratch + s->planes);
+    v.pending = (uint64_t *)(void *)(scratch + s->pending);
     v.voters = (uint32_t *)(void *)(scratch + s->voters);
     v.columns = model->removed ? (uint32_t *)(void *)(scratch + s->columns) : NULL;
     v.plane_count = s->plane_count;
     v.features = 0;
+    v.waiting_count = 0;
+    memset(v.waiting, 0, sizeof v.waiting);
     memset(scratch, 0, s->columns);
     if (v.columns)
         number_columns(model, v.columns);
@@ -1276,7 +1432,7 @@ static neuralbits_status check_projection(neuralbits_model *model, uint32_t remo
 /* Is every sum that a layer can have within 32 bits? */
 static int sums_fit(const neuralbits_layer *layer, int64_t largest_input)
 {
-    sparse_reader reader;
+    sparse_reader reader = {0};
     uint32_t unit, i;
     int more = 0;
     if (layer->sparse) {
@@ -1360,7 +1516,7 @@ neuralbits_status neuralbits_open(neuralbits_model *model, const void *file, siz
     memset(&table, 0, sizeof table);
     if (size < 8)
         return NEURALBITS_FOREIGN;
-    header_bytes = word_at(bytes, 8);
+    header_bytes = word_at(bytes);
     if (header_bytes > size - 8)
         return NEURALBITS_FOREIGN;
     header.at = bytes + 8;

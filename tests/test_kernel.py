@@ -37,7 +37,15 @@ MALFORMED, UNSUPPORTED, NEWER, FOREIGN = 3, 4, 2, 1
 TEXTS = [*(text for texts in UTTERANCES.values() for text in texts), "", "?!", "straße 20% 한국어"]
 
 
-@pytest.fixture(scope="module", params=[["-O2"], SANITIZED], ids=["optimised", "sanitized"])
+BUILDS = {
+    "fastest": ["-O3"],
+    "avx2": ["-O3", "-DVERSIONS=1"],
+    "plain": ["-O2", "-DVERSIONS=0"],
+    "sanitized": SANITIZED,
+}
+
+
+@pytest.fixture(scope="module", params=BUILDS.values(), ids=BUILDS)
 def driver(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("kernel") / "driver"
     assert COMPILER is not None
