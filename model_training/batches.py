@@ -1,7 +1,7 @@
 """The batches of an epoch, and what the projection network is shown of each.
 
-Every batch is shown in several views: some of its texts misspelt, tokens and n-grams dropped anew,
-and a few out-of-scope texts added, if there are any to learn from.
+Every batch is shown in several views: some of its texts misspelt, tokens and n-grams dropped anew.
+If there are unlabelled texts, as many of them are added, and of out-of-scope texts a few.
 """
 
 import math
@@ -22,14 +22,20 @@ from model_training.slips import slip
 _PROJECTED_AHEAD = 4096  # texts
 _OUTLIER_SHARE = 1 / 32  # out-of-scope texts to a text in scope: more cost accuracy
 
+_Shown = tuple[npt.NDArray[np.uint8], list[npt.NDArray[np.uint8]]]
+"""Of a batch, `Batch.unlabelled` and `Batch.views`."""
+
 
 class Batch(NamedTuple):
-    """B of the training texts, and M out-of-scope ones in each view."""
+    """B of the training texts, U unlabelled ones, and M out-of-scope ones in each view."""
 
     texts: npt.NDArray[np.intp]
     """Shape (B,): which they are."""
+    unlabelled: npt.NDArray[np.uint8]
+    """Shape (U, b, T·d): the neural bits of the unlabelled texts as they stand; U is B, or 0 if
+    there are none."""
     views: list[npt.NDArray[np.uint8]]
-    """Each of shape (B + M, b, T·d): their neural bits, the out-of-scope texts' last."""
+    """Each of shape (B + U + M, b, T·d): the neural bits of all of them, in this order."""
     done: float
     """The share of the epoch that ends with this batch."""
 
@@ -49,13 +55,14 @@ class Batches:
         self._settings = settings
         self._generator = generator
         self._texts = len(data.train)
-        outliers = data.out_of_scope_train.texts
-        self._outliers = len(outliers)
-        # Each text as it is, then each with a slip: text i + N is text i misspelt. Then the
-        # out-of-scope texts.
+        self._unlabelled = len(data.unlabelled)
+        self._outliers = len(data.out_of_scope_train)
         random = Random(settings.seed)
-        slipped = [slip(text, random) for text in data.train.texts]
-        self.ngrams = ObservedNgrams(settings.projection, [*data.train.texts, *slipped, *outliers])
+        corpus: list[str] = []
+        # Each text as it is, then each with a slip: text i + N is text i misspelt.
+        for texts in (data.train.texts, data.unlabelled):
+            corpus += [*texts, *(slip(text, random) for text in texts)]
+        self.ngrams = ObservedNgrams(settings.projection, [*corpus, *data.out_of_scope_train.texts])
         """Those of the training texts first, in their order."""
         # Batch normalisation needs two texts a batch.
         self._count = min(math.ceil(self._texts / settings.batch_size), self._texts // 2)
@@ -76,30 +83,43 @@ class Batches:
         groups = [batches[start : start + together] for start in range(0, len(batches), together)]
         done = 0
         with ThreadPoolExecutor(max_workers=1) as executor:
-            coming = executor.submit(self._views, groups[0])
+            coming = executor.submit(self._shown, groups[0])
             for group, following in zip_longest(groups, groups[1:]):
-                views = coming.result()
+                shown = coming.result()
                 if following is not None:
-                    coming = executor.submit(self._views, following)
-                for texts, *shown in zip(group, *views, strict=True):
+                    coming = executor.submit(self._shown, following)
+                for texts, (unlabelled, views) in zip(group, shown, strict=True):
                     done += 1
-                    yield Batch(texts, shown, done / len(batches))
+                    yield Batch(texts, unlabelled, views, done / len(batches))
 
-    def _views(self, group: list[npt.NDArray[np.intp]]) -> list[list[npt.NDArray[np.uint8]]]:
-        """Project some batches: for each view, the bits of each batch."""
+    def _shown(self, group: list[npt.NDArray[np.intp]]) -> list[_Shown]:
+        """Choose what goes with each of some batches, and project it."""
         settings, generator = self._settings, self._generator
         dropping = Dropping(settings.token_dropout, settings.ngram_dropout, generator)
         among = math.ceil(_OUTLIER_SHARE * settings.batch_size) if self._outliers else 0
-        ends = np.cumsum([len(texts) + among for texts in group])[:-1]
+        none = np.empty(0, dtype=np.intp)
+        unlabelled = [
+            generator.integers(self._unlabelled, size=len(texts)) if self._unlabelled else none
+            for texts in group
+        ]
         views = []
         for _ in range(settings.views):
             chosen = []
-            for texts in group:
-                slipped = generator.random(len(texts)) < settings.slips
-                chosen.append(texts + self._texts * slipped)
+            for texts, others in zip(group, unlabelled, strict=True):
+                chosen.append(self._misspell(texts, self._texts))
+                chosen.append(self._misspell(others, self._unlabelled) + 2 * self._texts)
                 if among:
                     outliers = generator.integers(self._outliers, size=among)
-                    chosen.append(outliers + 2 * self._texts)
+                    chosen.append(outliers + 2 * (self._texts + self._unlabelled))
             bits = self.ngrams.project(np.concatenate(chosen), dropping)
-            views.append(np.split(bits, ends))
-        return views
+            sizes = [
+                len(texts) + len(o) + among for texts, o in zip(group, unlabelled, strict=True)
+            ]
+            views.append(np.split(bits, np.cumsum(sizes)[:-1]))
+        plain = self.ngrams.project(np.concatenate(unlabelled) + 2 * self._texts)
+        ends = np.cumsum([len(others) for others in unlabelled])[:-1]
+        return list(zip(np.split(plain, ends), map(list, zip(*views, strict=True)), strict=True))
+
+    def _misspell(self, texts: npt.NDArray[np.intp], count: int) -> npt.NDArray[np.intp]:
+        """Take for a share of the texts, of so many there are, themselves misspelt."""
+        return texts + count * (self._generator.random(len(texts)) < self._settings.slips)

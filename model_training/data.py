@@ -126,6 +126,8 @@ class TrainingData:
     out_of_scope_train: Examples
     out_of_scope_validation: Examples
     out_of_scope_test: Examples
+    unlabelled: tuple[str, ...]
+    """Texts whose intents nobody has told."""
     provenance: dict[str, Any]
     """For the artifact: the data set's name, licence (None if it isn't known) and SHA-256."""
     report: DataReport
@@ -171,6 +173,7 @@ def from_files(
     validation: Path | None = None,
     test: Path | None = None,
     out_of_scope: Path | None = None,
+    unlabelled: Path | None = None,
     *,
     text_column: str = "text",
     label_column: str = "intent",
@@ -179,7 +182,8 @@ def from_files(
     """Load files of one's own; without a validation file, validation is carved out of training.
 
     All rows of the file ``out_of_scope`` are out-of-scope examples, whatever their labels, and
-    belong to training. A part of training's is set aside if validation has none.
+    belong to training. A part of training's is set aside if validation has none. The rows of the
+    file ``unlabelled`` have no label, or one that isn't looked at.
 
     Raises:
         DataError: a file can't be used, or validation and test don't go with the training file.
@@ -190,6 +194,8 @@ def from_files(
     }
     if out_of_scope:
         files["oos_train"] = load_file(out_of_scope, text_column, None)
+    if unlabelled:
+        files["unlabelled"] = load_file(unlabelled, text_column, None)
     provenance = {
         "name": train.name,
         "licence": None,
@@ -207,9 +213,9 @@ def load_file(
 ) -> DataFile:
     """Read a CSV, TSV, JSONL or Parquet file of labelled texts.
 
-    Without a label column, all rows are out-of-scope examples. ``name`` stands for the path in
-    findings and errors. Rows that can't be used are left out and reported. A text must be a
-    string, as in scoring; an intent may be a whole number, too.
+    Without a label column, no row has an intent: all are taken for ``out_of_scope``. ``name``
+    stands for the path in findings and errors. Rows that can't be used are left out and reported. A
+    text must be a string, as in scoring; an intent may be a whole number, too.
 
     Raises:
         DataError: the file can't be read, lacks a column, has too many rows that can't be used, or
@@ -330,7 +336,7 @@ def _assemble(
     found += _leaks(
         [
             files[stem]
-            for split in ("train", "validation", "test")
+            for split in ("train", "unlabelled", "validation", "test")
             for stem in (split, f"oos_{split}")
             if stem in files
         ]
@@ -359,6 +365,7 @@ def _assemble(
         )
         for split in ("train", "validation", "test")
     }
+    unlabelled = files["unlabelled"].out_of_scope.texts if "unlabelled" in files else ()
     if not len(outside["validation"]):
         outside["train"], outside["validation"] = _carve_out_of_scope(outside["train"], seed)
     sizes = {
@@ -366,6 +373,7 @@ def _assemble(
         "validation": len(validated),
         "test": len(test.examples) if test else 0,
         **{f"out-of-scope {split}": len(examples) for split, examples in outside.items()},
+        "unlabelled": len(unlabelled),
     }
     return TrainingData(
         name=name,
@@ -376,6 +384,7 @@ def _assemble(
         out_of_scope_train=outside["train"],
         out_of_scope_validation=outside["validation"],
         out_of_scope_test=outside["test"],
+        unlabelled=unlabelled,
         provenance=provenance,
         report=DataReport(name, len(labels), sizes, tuple(found)),
     )

@@ -236,7 +236,8 @@ class _Checkpoint:
 
     def __init__(self, output: Path, settings: Settings, data: TrainingData) -> None:
         self.path = output.with_name(f"{output.name}.checkpoint")
-        learned_from = repr((data.labels, data.train, data.validation, data.out_of_scope_train))
+        splits = (data.train, data.validation, data.out_of_scope_train)
+        learned_from = repr((data.labels, splits, data.unlabelled))
         # What a run must share with the one that left the checkpoint, in types that are safe
         # to unpickle.
         self._run = {

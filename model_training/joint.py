@@ -4,7 +4,8 @@ One batch: the trainer reads the texts' tokens and takes a step on its own loss;
 network reads the bits of the same texts, some misspelt, some of their tokens and n-grams dropped,
 and takes a step on the labels and on what the trainer predicts (objective.py). Further views of the
 batch, tokens and n-grams dropped anew, give it further steps: it learns slower than the trainer,
-and a step costs it far less.
+and a step costs it far less. Of unlabelled texts it learns to predict from such a view what it
+predicts from the whole text.
 """
 
 import dataclasses
@@ -281,7 +282,7 @@ class JointTraining:
 
     def _train_batch(self, batch: Batch) -> tuple[float, float, float]:
         """Take the steps that one batch asks for; return the three losses, means over the views."""
-        texts, views, _ = batch
+        texts, views = batch.texts, batch.views
         objective = self.settings.objective
         labels = self._labels[torch.from_numpy(texts)].to(self.device)
         tokens = self._tokens.batch(texts).to(self.device)
@@ -294,14 +295,19 @@ class JointTraining:
             soft_labels = self._specialists.refine(
                 tokens, labels, soft_labels, objective.temperature
             )
+        guesses = self._guess(batch)
         distillation = projection = 0.0
         for view in views:
-            logits = self.projection_network(_values(view, self.device))
-            logits, outlier_logits = logits[: len(texts)], logits[len(texts) :]
+            logits, unlabelled_logits, outlier_logits = self.projection_network(
+                _values(view, self.device)
+            ).tensor_split([len(texts), len(texts) + len(guesses)])
             distillation_loss = objective.distillation_loss(logits, soft_labels)
             projection_loss = objective.projection_loss(logits, labels)
             loss = objective.distillation_weight * distillation_loss
             loss = loss + objective.projection_weight * projection_loss
+            if len(guesses):
+                unlabelled_loss = objective.unlabelled_loss(unlabelled_logits, guesses)
+                loss = loss + objective.unlabelled_weight * unlabelled_loss
             if len(outlier_logits):
                 loss = loss + objective.outlier_weight * objective.outlier_loss(outlier_logits)
             self._projection_optimiser.step(loss)
@@ -310,6 +316,20 @@ class JointTraining:
             distillation += distillation_loss.item() / len(views)
             projection += projection_loss.item() / len(views)
         return trainer_loss.item(), distillation, projection
+
+    @torch.no_grad()
+    def _guess(self, batch: Batch) -> Tensor:
+        """Predict the unlabelled texts of a batch as they stand: shape (U, C).
+
+        The projection network does it, not the trainer: with few labels it is the one that is
+        right more often, by far (docs/accuracy.md).
+        """
+        if not len(batch.unlabelled):
+            return torch.empty(0)
+        self.projection_network.eval()
+        guesses: Tensor = self.projection_network(_values(batch.unlabelled, self.device))
+        self.projection_network.train()
+        return guesses.softmax(dim=1)
 
     def _shrink(self) -> None:
         """Take the group lasso's step, while it acts."""

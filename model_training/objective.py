@@ -21,6 +21,10 @@ class Objective:
     """λ2, of the projection network's loss against the trainer's prediction."""
     projection_weight: float = 1.0
     """λ3, of the projection network's loss against the labels."""
+    unlabelled_weight: float = 1.0
+    """Of the projection network's loss on unlabelled texts, if there are any, against what it
+    predicts of them when nothing is dropped (consistency, as in Xie et al. 2020,
+    arXiv:1904.12848)."""
     outlier_weight: float = 0.125
     """Of the projection network's loss on out-of-scope examples, if there are any: there it is to
     find all intents equally likely (outlier exposure, Hendrycks et al. 2019, arXiv:1812.04606)."""
@@ -39,6 +43,7 @@ class Objective:
             "trainer_weight",
             "distillation_weight",
             "projection_weight",
+            "unlabelled_weight",
             "outlier_weight",
         ):
             if not 0 <= getattr(self, name) < math.inf:
@@ -73,6 +78,10 @@ class Objective:
     def projection_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return D(h_p, y): shape (B, C) and (B,) in, a scalar out."""
         return functional.cross_entropy(logits, labels)
+
+    def unlabelled_loss(self, logits: Tensor, guesses: Tensor) -> Tensor:
+        """Return the cross-entropy with a prediction: shape (U, C) twice in, a scalar out."""
+        return functional.cross_entropy(logits, guesses)
 
     def outlier_loss(self, logits: Tensor) -> Tensor:
         """Return the cross-entropy with the uniform distribution: shape (B, C) in, a scalar out."""

@@ -132,7 +132,8 @@ def _describe(sweep: Sweep, data: Mapping[int, TrainingData]) -> dict[str, Any]:
 def _digest(data: TrainingData) -> str:
     splits = (data.train, data.validation, data.test)
     outside = (data.out_of_scope_train, data.out_of_scope_validation, data.out_of_scope_test)
-    return hashlib.sha256(repr((data.labels, splits, outside)).encode()).hexdigest()
+    content = (data.labels, splits, outside, data.unlabelled)
+    return hashlib.sha256(repr(content).encode()).hexdigest()
 
 
 def _enter(

@@ -37,6 +37,9 @@ ValidationOption = Annotated[
 OutOfScopeOption = Annotated[
     Path | None, typer.Option(help="Texts of no intent, to learn their rejection from.")
 ]
+UnlabelledOption = Annotated[
+    Path | None, typer.Option(help="Texts whose intents nobody has told, to learn from as well.")
+]
 DatasetOption = Annotated[
     str | None,
     typer.Option(
@@ -108,6 +111,7 @@ def train(
     validation: ValidationOption = None,
     test: Annotated[Path | None, typer.Option(help="Is measured once, at the end.")] = None,
     out_of_scope: OutOfScopeOption = None,
+    unlabelled: UnlabelledOption = None,
     dataset: DatasetOption = None,
     language: LanguageOption = None,
     text_column: TextColumnOption = "text",
@@ -149,12 +153,23 @@ def train(
     chosen = chosen.override(set_ or [])
     size = budget.parse_size(max_size)
     loaded = _training_data(
-        train, validation, test, out_of_scope, dataset, language, text_column, label_column, seed
+        train,
+        validation,
+        test,
+        out_of_scope,
+        unlabelled,
+        dataset,
+        language,
+        text_column,
+        label_column,
+        seed,
     )
     print(loaded.report)
     # Where files lie and whether the run was interrupted make no difference to the artifact.
     files = {
-        str(file): file.name for file in (output, train, validation, test, out_of_scope) if file
+        str(file): file.name
+        for file in (output, train, validation, test, out_of_scope, unlabelled)
+        if file
     }
     words = [files.get(word, word) for word in sys.argv[1:] if word != "--resume"]
     report = job.train(
@@ -186,6 +201,7 @@ def sweep(
         Path | None, typer.Option(help="Is measured once for each artifact, at its end.")
     ] = None,
     out_of_scope: OutOfScopeOption = None,
+    unlabelled: UnlabelledOption = None,
     dataset: DatasetOption = None,
     language: LanguageOption = None,
     text_column: TextColumnOption = "text",
@@ -218,6 +234,7 @@ def sweep(
         "--validation": validation and validation.name,
         "--test": test and test.name,
         "--out-of-scope": out_of_scope and out_of_scope.name,
+        "--unlabelled": unlabelled and unlabelled.name,
         "--dataset": dataset,
         "--language": language,
         "--text-column": None if text_column == "text" else text_column,
@@ -231,6 +248,7 @@ def sweep(
             validation,
             test,
             out_of_scope,
+            unlabelled,
             dataset,
             language,
             text_column,
@@ -260,6 +278,7 @@ def _training_data(
     validation: Path | None,
     test: Path | None,
     out_of_scope: Path | None,
+    unlabelled: Path | None,
     dataset: str | None,
     language: str | None,
     text_column: str,
@@ -281,11 +300,17 @@ def _training_data(
             validation,
             test,
             out_of_scope,
+            unlabelled,
             text_column=text_column,
             label_column=label_column,
             seed=seed,
         )
-    idle = {"--validation": validation, "--test": test, "--out-of-scope": out_of_scope}
+    idle = {
+        "--validation": validation,
+        "--test": test,
+        "--out-of-scope": out_of_scope,
+        "--unlabelled": unlabelled,
+    }
     if given := [option for option, value in idle.items() if value is not None]:
         raise NeuralbitsError(f"{given[0]} goes with --train; a data set has its own splits")
     if language is not None and dataset not in (None, "home-assistant"):

@@ -122,6 +122,43 @@ def test_out_of_scope_texts_follow_those_of_the_batch_one_to_32(homes: TrainingD
                 assert {each.tobytes() for each in rest} <= outside
 
 
+def test_as_many_unlabelled_texts_as_there_are_in_the_batch_follow_them(
+    homes: TrainingData,
+) -> None:
+    texts = ("put the light on", "make it brighter", "some jazz")
+    told = {each.tobytes() for each in project(texts)}
+    data = replace(homes, unlabelled=texts, out_of_scope_train=OUTSIDE)
+    bits = project(homes.train.texts)
+    seen = set()
+    for batch in make(data).epoch():
+        count = len(batch.texts)
+        assert len(batch.unlabelled) == count
+        for view in batch.views:
+            assert np.array_equal(view[:count], bits[batch.texts])
+            assert np.array_equal(view[count : 2 * count], batch.unlabelled)  # unaltered here
+            assert len(view) == 2 * count + 1
+        seen |= {each.tobytes() for each in batch.unlabelled}
+    assert seen == told
+
+
+def test_unlabelled_texts_are_altered_in_the_views_alone(homes: TrainingData) -> None:
+    text = "put the light on in the kitchen"
+    settings = replace(SETTINGS, token_dropout=0.5, ngram_dropout=0.5, slips=0.9)
+    (plain,) = project((text,))
+    altered = 0
+    for batch in make(replace(homes, unlabelled=(text,)), settings).epoch():
+        assert all(np.array_equal(each, plain) for each in batch.unlabelled)
+        for view in batch.views:
+            altered += sum(not np.array_equal(e, plain) for e in view[len(batch.texts) :])
+    assert altered > len(homes.train) / 2
+
+
+def test_without_unlabelled_texts_there_are_none_in_a_batch(homes: TrainingData) -> None:
+    for batch in make(homes).epoch():
+        assert len(batch.unlabelled) == 0
+        assert {len(view) for view in batch.views} == {len(batch.texts)}
+
+
 def as_lists(batches: Iterator[Batch]) -> list[object]:
     return [(batch.texts.tolist(), [view.tolist() for view in batch.views]) for batch in batches]
 

@@ -262,6 +262,35 @@ class TestOutOfScope:
         assert len(data.out_of_scope_validation) == 1
 
 
+class TestUnlabelledTexts:
+    def test_they_need_no_labels_and_make_no_intents(self, tmp_path: Path) -> None:
+        file = tmp_path / "log.csv"
+        file.write_text("text\nput it on\nwarmer please\n")
+        data = from_files(write_csv(tmp_path / "train.csv", HOME), unlabelled=file)
+        assert data.unlabelled == ("put it on", "warmer please")
+        assert data.labels == ("off", "on")
+        assert data.report.examples["unlabelled"] == 2
+        assert set(data.provenance["sha256"]) == {"train", "unlabelled"}
+
+    def test_labels_that_they_have_are_not_looked_at(self, tmp_path: Path) -> None:
+        file = write_csv(tmp_path / "log.csv", [("put it on", "another intent"), ("x y", "")])
+        data = from_files(write_csv(tmp_path / "train.csv", HOME), unlabelled=file)
+        assert data.unlabelled == ("put it on", "x y")
+        assert len(data.out_of_scope_train) == len(data.out_of_scope_validation) == 0
+
+    def test_one_that_is_tested_on_is_reported(self, tmp_path: Path) -> None:
+        file = tmp_path / "log.csv"
+        file.write_text("text\nMake it dark\n")
+        test = write_csv(tmp_path / "test.csv", [("make it dark", "off")])
+        train = write_csv(tmp_path / "train.csv", HOME)
+        leak = finding(
+            from_files(train, test=test, unlabelled=file).report.findings, "texts seen before"
+        )
+        assert leak.file == str(test)
+        assert "line 2 of" in leak.first
+        assert "log.csv" in leak.first
+
+
 class TestCarvingOutValidation:
     def test_every_intent_is_validated_in_proportion(self, tmp_path: Path) -> None:
         rows = [(f"turn on lamp {n}", "on") for n in range(150)]

@@ -10,6 +10,7 @@ import torch
 from model_training import group_lasso
 from model_training.data import Examples, TrainingData
 from model_training.joint import JointTraining, Stopped
+from model_training.observed_ngrams import Dropping, ObservedNgrams
 from model_training.settings import Settings
 from model_training.specialists import SpecialistError
 from neuralbits import artifact
@@ -397,3 +398,39 @@ def test_stopped_and_restored_it_goes_on_with_the_same_out_of_scope_texts(
     resumed = begin(warned)
     resumed.restore(state)
     assert learned(run(resumed, 2), warned) == learned(whole, warned)
+
+
+SAID = ("put the light on", "brighter please", "some jazz", "is it warm", "lights out", "louder")
+
+
+def agreement(homes: TrainingData, settings: Settings) -> float:
+    """Train; return how often a part of an unlabelled text gets the intent that the whole gets."""
+    training = run(begin(homes, settings))
+    network = training.projection_network.fold()
+    ngrams, every = ObservedNgrams(training.projection, SAID), np.arange(len(SAID))
+    dropping = Dropping(0.3, 0.4, np.random.default_rng(0))
+    whole = network.scores(ngrams.project(every)).argmax(axis=1)
+    parts = [network.scores(ngrams.project(every, dropping)).argmax(axis=1) for _ in range(50)]
+    return float(np.mean(parts == whole))
+
+
+def test_a_part_of_an_unlabelled_text_is_to_get_the_intent_that_the_whole_gets(
+    homes: TrainingData,
+) -> None:
+    logged = replace(homes, unlabelled=SAID)
+    settings = replace(SETTINGS, epochs=40)
+    heedless = settings.override(["objective.unlabelled_weight=0"])
+    heedful = settings.override(["objective.unlabelled_weight=2"])
+    assert 1 - agreement(logged, heedful) < 0.7 * (1 - agreement(logged, heedless))
+
+
+def test_stopped_and_restored_it_goes_on_with_the_same_unlabelled_texts(
+    homes: TrainingData,
+) -> None:
+    logged = replace(homes, unlabelled=SAID)
+    whole = run(begin(logged))
+    state = run(begin(logged), 2).state()
+    resumed = begin(logged)
+    resumed.restore(state)
+    assert learned(run(resumed, 2), logged) == learned(whole, logged)
+    assert learned(whole, logged) != learned(run(begin(homes)), homes)

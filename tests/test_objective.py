@@ -123,3 +123,17 @@ def test_the_outlier_loss_is_least_where_all_intents_are_equally_likely() -> Non
     assert objective.outlier_loss(torch.tensor(PROJECTION)).item() > level
     by_hand = np.mean([cross_entropy(softmax(row, 1.0), [1 / 3] * 3) for row in PROJECTION])
     assert objective.outlier_loss(torch.tensor(PROJECTION)).item() == pytest.approx(by_hand)
+
+
+def test_the_unlabelled_loss_is_least_where_both_predictions_agree() -> None:
+    objective, logits = Objective(), torch.tensor(PROJECTION)
+    guesses = torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8]])
+    by_hand = np.mean(
+        [
+            cross_entropy(softmax(row, 1.0), guess)
+            for row, guess in zip(PROJECTION, guesses.tolist(), strict=True)
+        ]
+    )
+    loss = objective.unlabelled_loss(logits, guesses).item()
+    assert loss == pytest.approx(by_hand)
+    assert objective.unlabelled_loss(guesses.log(), guesses).item() < loss

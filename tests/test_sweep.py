@@ -34,7 +34,8 @@ SMALL = [
     "trainer.hidden=16",
 ]
 SETTINGS = ["epochs=60", "network.widths=8", *SMALL]
-SOURCE = ["--train", "homes.csv", "--test", "test.csv", "--out-of-scope", "outside.csv"]
+SOURCE = ["--train", "homes.csv", "--test", "test.csv"]
+SOURCE += ["--out-of-scope", "outside.csv", "--unlabelled", "log.csv"]
 SET = [word for setting in SETTINGS for word in ("--set", setting)]
 COMMAND = ["sweep", *SOURCE, *SET, "--bits", "128,256", "--output", "swept"]
 NAMES = ("bits-128-seed-0", "bits-256-seed-0")
@@ -48,12 +49,16 @@ def write_homes(folder: Path) -> None:
     (folder / "homes.csv").write_text("\n".join(["text,intent", *rows]))
     (folder / "test.csv").write_text("\n".join(["text,intent", *(f"please {row}" for row in rows)]))
     (folder / "outside.csv").write_text("text\nwho won the match\ntell me a joke\nwhat is love\n")
+    (folder / "log.csv").write_text("text\nput the light on\nbrighter please\nsome jazz\n")
 
 
 def load(folder: Path) -> dict[int, TrainingData]:
     return {
         0: data.from_files(
-            folder / "homes.csv", test=folder / "test.csv", out_of_scope=folder / "outside.csv"
+            folder / "homes.csv",
+            test=folder / "test.csv",
+            out_of_scope=folder / "outside.csv",
+            unlabelled=folder / "log.csv",
         )
     }
 
