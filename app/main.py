@@ -1,6 +1,5 @@
 """The application: settings in, an ASGI application with one loaded artifact out."""
 
-from dataclasses import asdict
 from functools import partial
 from typing import Annotated
 
@@ -85,15 +84,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @app.get("/model")
     async def model() -> Model:
         """Describe the artifact that is served."""
-        artifact = classifier.artifact
+        manifest = classifier.manifest
         return Model(
-            labels=list(artifact.labels),
-            digest=artifact.digest,
-            size=artifact.size,
-            projection=asdict(artifact.projection),
-            temperature=artifact.temperature,
-            threshold=artifact.threshold,
-            provenance=artifact.provenance,
+            labels=list(manifest.labels),
+            digest=manifest.digest,
+            size=manifest.size,
+            projection=manifest.projection,
+            temperature=manifest.temperature,
+            threshold=manifest.threshold,
+            provenance=manifest.provenance,
         )
 
     @app.get("/healthz")

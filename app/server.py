@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 import uvicorn
-from threadpoolctl import threadpool_limits
 
 from app.main import create_app
 from app.settings import Settings, StartupError
+from neuralbits import blas
 
 _GRACE = 10  # seconds that requests in flight have to finish: what Docker waits before it kills
 
@@ -21,7 +21,7 @@ def serve(artifact: Path | None = None, host: str | None = None, port: int | Non
         StartupError: a setting, the artifact or the address can't be used.
         SystemExit: with status 0, after a signal, once the requests in flight are answered.
     """
-    threadpool_limits(1)  # as in neuralbits/cli.py
+    blas.one_thread()
     settings = Settings.read(artifact=artifact, host=host, port=port)
     app = create_app(settings)
     listener = _listen(settings.host, settings.port)

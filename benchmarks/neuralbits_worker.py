@@ -3,12 +3,9 @@
 import sys
 from pathlib import Path
 
-from threadpoolctl import threadpool_limits
-
 import neuralbits
 from benchmarks.answering import Answers, answer
-from neuralbits import Prediction
-from neuralbits.network import lead
+from neuralbits import Prediction, blas
 
 
 class Worker:
@@ -23,6 +20,8 @@ class Worker:
 
     def answers(self, classified: tuple[list[str], list[Prediction]]) -> Answers:
         """Tell what the predictions say, and the scores that decide what is in scope."""
+        from neuralbits.network import lead
+
         texts, predictions = classified
         return Answers(
             intents=[prediction.intent for prediction in predictions],
@@ -33,5 +32,5 @@ class Worker:
 
 
 if __name__ == "__main__":
-    threadpool_limits(1)
-    answer(lambda: Worker(Path(sys.argv[1])), ["neuralbits", "numpy", "mmh3"])
+    blas.one_thread()
+    answer(lambda: Worker(Path(sys.argv[1])), ["neuralbits"])

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from threadpoolctl import threadpool_limits
 
 import neuralbits
 from model_training import budget, calibration
@@ -28,9 +29,8 @@ from model_training.joint import JointTraining, Stopped
 from model_training.model_card import model_card
 from model_training.report import Measured, TrainingReport, write_report
 from model_training.settings import Settings
-from neuralbits import artifact
+from neuralbits import artifact, reference
 from neuralbits.artifact import Artifact
-from neuralbits.classifier import Classifier
 from neuralbits.errors import NeuralbitsError
 from neuralbits.files import replacing
 from neuralbits.network import lead
@@ -101,6 +101,7 @@ def train(
     # Rounding depends on the order of additions, so on the number of threads: one, whatever the
     # machine, makes a run repeatable. The projection has a thread of its own (joint.py).
     torch.set_num_threads(1)
+    threadpool_limits(1)
     torch.use_deterministic_algorithms(True, warn_only=True)
     if device == "cuda" and not torch.cuda.is_available():
         raise TrainingError("there is no GPU that torch can use; leave --device out")
@@ -158,7 +159,7 @@ def _finish(
 ) -> TrainingReport:
     """Calibrate, measure and write the artifact, then its card and its report."""
     settings = training.settings
-    classifier = _calibrate(training, data, provenance)
+    calibrated = _calibrate(training, data, provenance)
 
     def measure(scorer: Scorer, threshold: float) -> dict[str, Evaluation]:
         return {
@@ -173,7 +174,7 @@ def _finish(
             for split, (examples, outside) in data.measured_splits.items()
         }
 
-    evaluations = measure(classifier, classifier.artifact.threshold)
+    evaluations = measure(reference.classifier(calibrated), calibrated.threshold)
     metrics = {
         split: {
             "accuracy": round(evaluation.accuracy, 4),
@@ -182,7 +183,7 @@ def _finish(
         for split, evaluation in evaluations.items()
     }
     provenance |= {"epochs": len(training.history), "metrics": metrics}
-    written = artifact.write(replace(classifier.artifact, provenance=provenance), output)
+    written = artifact.write(replace(calibrated, provenance=provenance), output)
 
     # By the policy that set the artifact's.
     trainer_threshold = calibration.threshold(
@@ -194,13 +195,15 @@ def _finish(
         artifact=Measured(
             name="artifact",
             bytes=written.size,
-            microseconds_per_text=microseconds_per_text(classifier, texts),
+            microseconds_per_text=microseconds_per_text(
+                neuralbits.load(output).classify_batch, texts
+            ),
             evaluation=evaluations,
         ),
         trainer=Measured(
             name=settings.trainer.names,
             bytes=sum(4 * p.numel() for p in training.trainer.parameters()),
-            microseconds_per_text=microseconds_per_text(training.trainer, texts),
+            microseconds_per_text=microseconds_per_text(training.trainer.probabilities, texts),
             evaluation=measure(training.trainer, trainer_threshold),
         ),
         history=training.history,
@@ -216,9 +219,7 @@ def _finish(
     return report
 
 
-def _calibrate(
-    training: JointTraining, data: TrainingData, provenance: dict[str, Any]
-) -> Classifier:
+def _calibrate(training: JointTraining, data: TrainingData, provenance: dict[str, Any]) -> Artifact:
     """Set temperature and threshold of the network on the validation split."""
     network = training.network()
     scores = training.validation_scores(network)
@@ -226,9 +227,7 @@ def _calibrate(
         scores * network.scale, data.label_indices(data.validation)
     )
     threshold = calibration.threshold(lead(scores), training.settings.max_false_rejects)
-    return Classifier(
-        Artifact(training.projection, network, data.labels, temperature, threshold, provenance)
-    )
+    return Artifact(training.projection, network, data.labels, temperature, threshold, provenance)
 
 
 class _Checkpoint:

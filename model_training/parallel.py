@@ -22,7 +22,6 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
-from threadpoolctl import threadpool_limits
 
 from model_training import job
 from model_training.data import TrainingData
@@ -166,7 +165,6 @@ def _train(training: Training, sender: Connection) -> None:
     # Ended by an exception, so that what is half-written is removed.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    threadpool_limits(1)
     lines = _Lines(lambda line: sender.send(("line", line)))
     try:
         job.train(

@@ -28,8 +28,8 @@ from model_training.sweep_plan import Sweep, SweepError, SweptTraining
 from model_training.sweep_plot import svg
 from model_training.sweep_results import Results, Run
 from neuralbits import artifact
-from neuralbits.artifact import ArtifactError
 from neuralbits.files import replacing
+from neuralbits.manifest import ArtifactError
 from neuralbits.scoring import cores
 
 SCHEMA = 1
@@ -207,7 +207,7 @@ def _measure(swept: SweptTraining) -> Run:
     """Time a trained artifact; take its other figures from its report."""
     training = swept.training
     classifier = neuralbits.load(training.output)
-    held, figures = classifier.artifact, _figures(training.output)
+    held, figures = artifact.read(training.output), _figures(training.output)
 
     def accuracies(of: str) -> dict[str, float]:
         return {
@@ -223,7 +223,7 @@ def _measure(swept: SweptTraining) -> Run:
         bits=held.projection.bits,
         units=tuple(layer.units for layer in held.network.layers[:-1]),
         bytes=held.size,
-        microseconds_per_text=microseconds_per_text(classifier, texts),
+        microseconds_per_text=microseconds_per_text(classifier.classify_batch, texts),
         accuracy=accuracies("artifact"),
         trainer_accuracy=accuracies("trainer"),
         provenance=held.provenance,

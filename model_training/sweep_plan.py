@@ -12,7 +12,7 @@ from model_training.data import TrainingData
 from model_training.parallel import Training
 from model_training.settings import Settings
 from model_training.sweep_results import Swept
-from neuralbits import artifact
+from neuralbits import manifest
 from neuralbits.errors import NeuralbitsError
 from neuralbits.projection import Projection
 
@@ -53,7 +53,7 @@ class Sweep:
         settings, max_size = replace(self.settings, seed=seed), value
         if by_bits:
             projection = with_bits(settings.projection, value)
-            settings, max_size = replace(settings, projection=projection), artifact.MAX_BYTES
+            settings, max_size = replace(settings, projection=projection), manifest.MAX_BYTES
         words = [*self.words, "--output", f"{name}.safetensors", "--seed", str(seed)]
         words += ["--max-size", str(max_size)]
         if by_bits:

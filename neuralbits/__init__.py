@@ -1,17 +1,38 @@
 """neuralbits: intent detection small enough for any device.
 
-The runtime: raw text in, intent out. One utterance meets ``text``, ``ngrams``, ``projection`` and
-``network``, in that order; an ``artifact`` holds what they need, a ``Classifier`` holds it all.
+The runtime: raw text in, intent out. A ``Classifier`` hands texts to the kernel in C or, where it
+couldn't be compiled, to the reference: there one utterance meets ``text``, ``ngrams``,
+``projection`` and ``network``, in that order. An artifact holds what they need.
 """
 
+import contextlib
 import os
+from typing import Literal
 
-from neuralbits import artifact as _artifact
-from neuralbits.artifact import Artifact, ArtifactError
-from neuralbits.classifier import Classifier, IntentConfidence, Prediction
+from neuralbits import kernel as _kernel_binding
+from neuralbits import manifest as _manifest
+from neuralbits.classifier import Classifier
+from neuralbits.manifest import ArtifactError, Manifest
+from neuralbits.prediction import IntentConfidence, Prediction
 
-__all__ = ["Artifact", "ArtifactError", "Classifier", "IntentConfidence", "Prediction", "load"]
+__all__ = [
+    "ArtifactError",
+    "Classifier",
+    "IntentConfidence",
+    "Manifest",
+    "Prediction",
+    "backend",
+    "load",
+]
 __version__ = "0.1.0"
+
+
+def backend() -> Literal["kernel", "reference"]:
+    """Return what artifacts are answered with: the kernel, if it could be compiled.
+
+    Artifacts of float weights or of more than four layers are the reference's in any case.
+    """
+    return "kernel" if _kernel_binding.COMPILED else "reference"
 
 
 def load(path: str | os.PathLike[str]) -> Classifier:
@@ -20,4 +41,13 @@ def load(path: str | os.PathLike[str]) -> Classifier:
     Raises:
         ArtifactError: the file can't be used as an artifact; the sentence says why.
     """
-    return Classifier(_artifact.read(path))
+    with _manifest.naming(path):
+        content = _manifest.content_of(path)
+        contents = _manifest.unpack(content)
+        manifest = _manifest.read(contents, len(content))
+        if _kernel_binding.COMPILED and _manifest.is_complete(contents):
+            with contextlib.suppress(_kernel_binding.Refused):
+                return Classifier(manifest, _kernel_binding.Kernel(content, manifest.labels))
+        from neuralbits import artifact, reference
+
+        return reference.classifier(artifact.build(contents, manifest))

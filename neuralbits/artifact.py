@@ -3,43 +3,35 @@
 The tensors are the packed weights, biases and multipliers of each layer, and the labels,
 compressed. One metadata entry, ``neuralbits``, holds the rest as JSON: the format's version, the
 projection's settings, the layers' shapes, the temperature and the threshold, the provenance, and a
-digest over all of it. docs/artifact.md describes every field.
+digest over all of it. docs/artifact.md describes every field; manifest.py reads those that aren't
+the network's.
 """
 
-import contextlib
-import hashlib
 import json
-import math
 import os
-import zlib
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import safetensors
 import safetensors.numpy
 
-from neuralbits import packing
-from neuralbits.errors import NeuralbitsError
+from neuralbits import manifest, packing
 from neuralbits.files import replacing
+from neuralbits.manifest import (
+    FORMAT_VERSION,
+    KEY,
+    Contents,
+    Manifest,
+    Tensor,
+    described_as_malformed,
+    dump,
+)
 from neuralbits.network import ACTIVATION_LIMIT, Layer, Network
 from neuralbits.projection import Projection
 
-FORMAT_VERSION = 1
-MAX_BYTES = 1 << 30
-"""No artifact is larger; a larger file is refused unread."""
-
-_KEY = "neuralbits"
-_MAX_LABELS = 1 << 20
-"""Bytes; so few compressed ones could become gigabytes."""
 Tensors = dict[str, npt.NDArray[Any]]
-
-
-class ArtifactError(NeuralbitsError):
-    """A file that can't be used as an artifact; the sentence says which, why, and what to do."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +53,20 @@ class Artifact:
     size: int = 0
     """Bytes on disk; set by `write` and `read`."""
 
+    @property
+    def manifest(self) -> Manifest:
+        """What it says of itself."""
+        return Manifest(
+            self.labels,
+            json.loads(dump(asdict(self.projection))),  # as the file's JSON has it
+            self.network.scale,
+            self.temperature,
+            self.threshold,
+            self.provenance,
+            self.digest,
+            self.size,
+        )
+
 
 def encode(artifact: Artifact) -> tuple[bytes, str]:
     """Return the file's bytes, and their digest.
@@ -74,11 +80,17 @@ def encode(artifact: Artifact) -> tuple[bytes, str]:
         tensors[f"layers.{index}.bias"] = layer.bias
         if layer.multiplier is not None:
             tensors[f"layers.{index}.multiplier"] = layer.multiplier
-    tensors["labels"] = _compress(artifact.labels)
+    tensors["labels"] = np.frombuffer(manifest.compress(artifact.labels), dtype=np.uint8)
     settings = _settings(artifact)
-    settings["digest"] = digest = _digest(tensors, settings)
+    settings["digest"] = digest = manifest.digest_of(
+        {
+            name: Tensor(tensor.dtype.str, tensor.shape, tensor.tobytes())
+            for name, tensor in tensors.items()
+        },
+        settings,
+    )
     # All metadata is one entry: safetensors doesn't promise an order, and equals are to be equal.
-    content = safetensors.numpy.save(tensors, metadata={_KEY: _dump(settings)})
+    content = safetensors.numpy.save(tensors, metadata={KEY: dump(settings)})
     decode(content)
     return content, digest
 
@@ -113,76 +125,56 @@ def decode(content: bytes) -> Artifact:
     Raises:
         ArtifactError: they hold none that this version can use; the sentence names no file.
     """
-    try:
-        tensors: Tensors = safetensors.numpy.load(content)
-        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    except (safetensors.SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ArtifactError(
-            f"it is no safetensors file, or a part of one is missing ({error})"
-        ) from None
-    try:
-        settings = json.loads(header["__metadata__"][_KEY], parse_constant=_refuse_constant)
-        version = settings["format_version"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise ArtifactError(
-            "it is a safetensors file, but neuralbits didn't write it; "
-            "make one with `neuralbits train`"
-        ) from None
-    if type(version) is not int or version != FORMAT_VERSION:
-        raise ArtifactError(
-            f"its format has version {version!r}, this neuralbits reads version {FORMAT_VERSION}; "
-            "install the neuralbits that reads it, or train the artifact anew"
-        )
-    claimed = settings.pop("digest", None)
-    digest = _digest(tensors, settings)
-    if claimed != digest:
-        raise ArtifactError(
-            "its digest doesn't match its content, so it was altered or damaged; copy it anew"
-        )
-    with _described_as_malformed():
-        artifact = _build(settings, tensors, digest, len(content))
+    contents = manifest.unpack(content)
+    return build(contents, manifest.read(contents, len(content)))
+
+
+def build(contents: Contents, said: Manifest) -> Artifact:
+    """Assemble the artifact of a file that was taken apart, and of its manifest.
+
+    Raises:
+        ArtifactError: it is malformed.
+    """
+    with described_as_malformed():
+        artifact = _build(contents, said)
         # There is one way to write an artifact: this finds numbers of another type, fields that
         # nobody asked for, and whatever else was taken for something that it isn't.
-        if _dump(_settings(artifact)) != _dump(settings):
+        if dump(_settings(artifact)) != dump(contents.settings):
             raise ValueError("settings that neuralbits would write otherwise")
     return artifact
 
 
-def _build(settings: dict[str, Any], tensors: Tensors, digest: str, size: int) -> Artifact:
+def _build(contents: Contents, said: Manifest) -> Artifact:
     """Assemble an artifact, checking every relation between its parts."""
-    projection = settings["projection"]
+    tensors = {
+        name: np.frombuffer(tensor.content, tensor.dtype).reshape(tensor.shape)
+        for name, tensor in contents.tensors.items()
+        if name != "labels"
+    }
     artifact = Artifact(
         projection=Projection(
             **{
-                **projection,
-                "families": tuple(projection["families"]),
-                "removed": tuple(projection["removed"]),
+                **said.projection,
+                "families": tuple(said.projection["families"]),
+                "removed": tuple(said.projection["removed"]),
             }
         ),
         network=Network(
             layers=[
                 _build_layer(layer, f"layers.{index}.", tensors)
-                for index, layer in enumerate(settings["network"]["layers"])
+                for index, layer in enumerate(contents.settings["network"]["layers"])
             ],
-            scale=_positive(settings["network"], "scale"),
+            scale=said.scale,
         ),
-        labels=_decompress(tensors.pop("labels")),
-        temperature=_positive(settings, "temperature"),
-        threshold=_number(settings, "threshold"),
-        provenance=dict(settings["provenance"]),
-        digest=digest,
-        size=size,
+        labels=said.labels,
+        temperature=said.temperature,
+        threshold=said.threshold,
+        provenance=said.provenance,
+        digest=said.digest,
+        size=said.size,
     )
     if tensors:
         raise ValueError(f"tensors that no layer uses: {sorted(tensors)}")
-    if not all(isinstance(label, str) and label for label in artifact.labels):
-        raise ValueError("labels that are no text")
-    "".join(artifact.labels).encode()  # a lone surrogate could never be sent: a ValueError
-    if len(set(artifact.labels)) < len(artifact.labels):
-        raise ValueError("labels that occur twice")
-
-    if not math.isfinite(artifact.network.scale / artifact.temperature * 2.0**32):
-        raise ValueError("a scale and a temperature that overflow")
 
     layers = artifact.network.layers
     reads = artifact.projection.inputs
@@ -200,32 +192,6 @@ def _build(settings: dict[str, Any], tensors: Tensors, digest: str, size: int) -
     if not layers or reads != len(artifact.labels):
         raise ValueError(f"{len(artifact.labels)} labels for {reads} scores")
     return artifact
-
-
-def _compress(labels: tuple[str, ...]) -> npt.NDArray[np.uint8]:
-    """Compress the labels: a JSON list by zlib, which the names of 150 intents fit into 1 kB."""
-    return np.frombuffer(zlib.compress(_dump(labels).encode(), 9), dtype=np.uint8)
-
-
-def _decompress(stored: npt.NDArray[np.uint8]) -> tuple[str, ...]:
-    """Undo `_compress`.
-
-    Raises:
-        ValueError: the array isn't one that `_compress` makes; the sentence says how.
-    """
-    if stored.dtype != np.uint8 or stored.ndim != 1:
-        raise ValueError(f"labels of shape {stored.shape} and type {stored.dtype}")
-    inflate = zlib.decompressobj()
-    try:
-        text = inflate.decompress(stored.tobytes(), _MAX_LABELS)
-    except zlib.error as error:
-        raise ValueError(f"labels that can't be decompressed ({error})") from None
-    if not inflate.eof or inflate.unused_data:
-        raise ValueError(f"labels that end too early or too late, or exceed {_MAX_LABELS} bytes")
-    labels = json.loads(text)
-    if not isinstance(labels, list) or _dump(labels).encode() != text:
-        raise ValueError("labels that neuralbits would write otherwise")
-    return tuple(labels)
 
 
 def _build_layer(settings: dict[str, Any], prefix: str, tensors: Tensors) -> Layer:
@@ -266,17 +232,8 @@ def read(path: str | os.PathLike[str]) -> Artifact:
         ArtifactError: the file is missing, unreadable, truncated, altered, foreign, of a newer
             format or malformed.
     """
-    try:
-        with Path(path).open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
-            raise ArtifactError(f"it is larger than {MAX_BYTES} bytes, as no artifact is")
-        return decode(content)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ArtifactError(f"can't read the artifact {os.fspath(path)}: {reason}") from None
-    except ArtifactError as error:
-        raise ArtifactError(f"can't use {os.fspath(path)} as an artifact: {error}") from None
+    with manifest.naming(path):
+        return decode(manifest.content_of(path))
 
 
 def write(artifact: Artifact, path: str | os.PathLike[str]) -> Artifact:
@@ -293,61 +250,3 @@ def write(artifact: Artifact, path: str | os.PathLike[str]) -> Artifact:
     with replacing(Path(path)) as file:
         file.write(content)
     return replace(artifact, digest=digest, size=len(content))
-
-
-def _digest(tensors: Tensors, settings: dict[str, Any]) -> str:
-    """Hash the settings and, in order of their names, the tensors."""
-    digest = hashlib.sha256(_dump(settings).encode())
-    for name in sorted(tensors):
-        tensor = np.ascontiguousarray(tensors[name])
-        digest.update(f"{name} {tensor.dtype.str} {tensor.shape} ".encode())
-        digest.update(tensor.tobytes())
-    return f"sha256:{digest.hexdigest()}"
-
-
-def _dump(settings: object) -> str:
-    """Write JSON in the one form that the digest is taken over."""
-    try:
-        return json.dumps(settings, separators=(",", ":"), sort_keys=True, allow_nan=False)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ArtifactError(f"its settings are no JSON ({error})") from None
-
-
-def _number(settings: dict[str, Any], name: str) -> float:
-    value = settings[name]
-    if type(value) not in (int, float) or not math.isfinite(value):
-        raise ValueError(f"the {name} {value!r}")
-    return float(value)
-
-
-def _positive(settings: dict[str, Any], name: str) -> float:
-    value = _number(settings, name)
-    if value <= 0:
-        raise ValueError(f"the {name} {value!r}")
-    return value
-
-
-def _refuse_constant(constant: str) -> None:
-    raise ValueError(f"{constant} is no number")
-
-
-@contextlib.contextmanager
-def _described_as_malformed() -> Iterator[None]:
-    """Turn whatever a wrong shape, type or name raises into one kind of error.
-
-    The digest has matched, so only a faulty or hostile writer comes here; any exception of these
-    kinds means that the settings aren't what format 1 says.
-    """
-    try:
-        yield
-    except KeyError as error:
-        raise ArtifactError(f"it is malformed: {error} is missing") from None
-    except (
-        ValueError,
-        TypeError,
-        AttributeError,
-        OverflowError,
-        MemoryError,
-        RecursionError,
-    ) as error:
-        raise ArtifactError(f"it is malformed: {error}") from None

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.console import Console
 from rich.table import Table
-from threadpoolctl import threadpool_limits
 
 import neuralbits
+from neuralbits import blas
 from neuralbits.errors import NeuralbitsError
 from neuralbits.tables import Format
 
@@ -63,9 +63,7 @@ WIDTHS = (
 
 def main() -> None:
     """Run the command; what a user can mend is said in one sentence, without a traceback."""
-    # The matrix products here are too small to gain from more threads of the processor, and lose
-    # much by them when it has other work.
-    threadpool_limits(1)
+    blas.one_thread()
     try:
         cli()
     except NeuralbitsError as error:
@@ -336,7 +334,7 @@ def evaluate(
     measured = evaluation.evaluate_classifier(
         classifier, examples.texts, examples.intents, out_of_scope.texts
     )
-    speed = evaluation.microseconds_per_text(classifier, examples.texts)
+    speed = evaluation.microseconds_per_text(classifier.classify_batch, examples.texts)
     for finding in loaded.findings:
         print(finding, file=sys.stderr)
     if as_json:
@@ -347,7 +345,7 @@ def evaluate(
         "accuracy": f"{measured.accuracy:.2%}",
         "macro F1": f"{measured.macro_f1:.2%}",
         "expected calibration error": f"{measured.expected_calibration_error:.2%}",
-        "size": f"{classifier.artifact.size:,} bytes",
+        "size": f"{classifier.manifest.size:,} bytes",
         "time per text": f"{speed.single:.0f} µs alone, {speed.batched:.0f} µs in a batch",
     }
     if (rejection := measured.out_of_scope) is not None:
@@ -433,7 +431,9 @@ def serve(
 @cli.command()
 def inspect(artifact: ArtifactArgument, as_json: JsonOption = False) -> None:
     """Show what an artifact holds, and where it comes from."""
-    held = neuralbits.load(artifact).artifact
+    from neuralbits.artifact import read
+
+    held = read(artifact)
     layers: list[dict[str, Any]] = [
         {
             "inputs": layer.inputs,

@@ -93,6 +93,17 @@ def lead(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return leads
 
 
+def probabilities(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Turn logits into probabilities, shape (B, C) in and out, rows adding up to 1: the softmax.
+
+    The logits are the scores in the unit of the softmax, divided by the temperature that calibrates
+    them (Guo et al. 2017, arXiv:1706.04599, eq. 9).
+    """
+    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares: npt.NDArray[np.float64] = odds / odds.sum(axis=1, keepdims=True)
+    return shares
+
+
 @dataclass(frozen=True, eq=False)
 class Network:
     """The projection network's learned part: layers that read bits, the last giving C scores."""
@@ -111,16 +122,3 @@ class Network:
         for layer in hidden:
             values = layer.activate(layer.accumulate(values))
         return output.accumulate(values)
-
-    def probabilities(
-        self, scores: npt.NDArray[np.float64], temperature: float
-    ) -> npt.NDArray[np.float64]:
-        """Turn scores into probabilities, shape (B, C) in and out, rows adding up to 1.
-
-        The logits, which are the scores in the unit of the softmax, are divided by the temperature
-        that calibrates them (Guo et al. 2017, arXiv:1706.04599, eq. 9).
-        """
-        logits = scores * (self.scale / temperature)
-        odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-        probabilities: npt.NDArray[np.float64] = odds / odds.sum(axis=1, keepdims=True)
-        return probabilities

@@ -23,9 +23,8 @@ from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-import threadpoolctl
-
 import neuralbits
+from neuralbits import blas
 from neuralbits.journal import Output, ScoringError
 from neuralbits.table_writers import CsvWriter, JsonLinesWriter, ParquetWriter, TableWriter
 from neuralbits.tables import (
@@ -122,7 +121,7 @@ def score(
     output = Output(Path(destination))
     if isinstance(source, Path) and output.path.exists() and output.path.samefile(source):
         raise ScoringError(f"{source} would be overwritten by its own scores: name another output")
-    digest = neuralbits.load(artifact_path).artifact.digest
+    digest = neuralbits.load(artifact_path).manifest.digest
     added = tuple(prefix + name for name in COLUMNS)
     try:
         with open_table(source, input_format) as table:
@@ -322,9 +321,7 @@ _setup: _Setup
 def _start_worker(setup: _Setup) -> None:
     global _setup  # sent once, and not with every chunk
     _setup = setup
-    # One BLAS thread a worker: the workers are as many as the cores, and the matrices too small
-    # to gain from more.
-    threadpoolctl.threadpool_limits(1)
+    blas.one_thread()
     # Without this, a worker would wait for work for ever once its parent has been killed.
     threading.Thread(target=_exit_with_parent, daemon=True).start()
 
@@ -339,7 +336,7 @@ def _exit_with_parent() -> None:
 @cache
 def _classifier(path: str, digest: str) -> neuralbits.Classifier:
     classifier = neuralbits.load(path)
-    if classifier.artifact.digest != digest:
+    if classifier.manifest.digest != digest:
         raise ScoringError(f"the artifact {path} was replaced while the job began; start it again")
     return classifier
 

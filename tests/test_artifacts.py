@@ -5,20 +5,21 @@ from pathlib import Path
 import pytest
 
 import neuralbits
+from neuralbits.artifact import read
 
 ARTIFACTS = sorted((Path(__file__).parents[1] / "artifacts").glob("*.safetensors"))
 
 
 @pytest.mark.parametrize("path", ARTIFACTS, ids=lambda path: path.stem)
 def test_an_artifact_fits_64_kib_with_everything_in_it(path: Path) -> None:
-    artifact = neuralbits.load(path).artifact
+    artifact = read(path)
     assert artifact.size == path.stat().st_size <= 64 * 1024
     assert len(artifact.labels) > 1
 
 
 @pytest.mark.parametrize("path", ARTIFACTS, ids=lambda path: path.stem)
 def test_its_card_is_of_this_very_file(path: Path) -> None:
-    artifact = neuralbits.load(path).artifact
+    artifact = read(path)
     card = path.with_suffix(".md").read_text()
     assert artifact.digest in card
     assert f"{artifact.provenance['metrics']['test']['accuracy']:.2%}".replace("%", " %") in card
@@ -41,6 +42,6 @@ def test_clinc150_is_as_accurate_as_its_provenance_says(data_folder: Path) -> No
     test = load_file(data_folder / "clinc150" / "test.csv").examples
     measured = evaluation.evaluate_classifier(classifier, test.texts, test.intents)
     assert (
-        round(measured.accuracy, 4) == classifier.artifact.provenance["metrics"]["test"]["accuracy"]
+        round(measured.accuracy, 4) == classifier.manifest.provenance["metrics"]["test"]["accuracy"]
     )
     assert measured.accuracy >= 0.91

@@ -187,9 +187,9 @@ def test_a_classifier_is_evaluated_on_texts_and_their_intents(
     predictions = classifier.classify_batch(texts)
     right = [p.intent == intent for p, intent in zip(predictions, intents, strict=True)]
     assert result.accuracy == pytest.approx(sum(right) / len(right))
-    assert [m.intent for m in result.intents] == list(classifier.artifact.labels)
+    assert [m.intent for m in result.intents] == list(classifier.manifest.labels)
     assert result.out_of_scope is not None
-    assert result.out_of_scope.threshold == classifier.artifact.threshold
+    assert result.out_of_scope.threshold == classifier.manifest.threshold
     rejected = [not p.in_scope for p in predictions]
     assert result.out_of_scope.falsely_rejected == pytest.approx(sum(rejected) / len(rejected))
 
@@ -205,11 +205,11 @@ def test_evaluating_a_classifier_on_nothing_is_refused(classifier: neuralbits.Cl
 
 
 def test_timing_measures_single_calls_and_one_batch(classifier: neuralbits.Classifier) -> None:
-    time = microseconds_per_text(classifier, ["turn on the lamp"] * 30)
+    time = microseconds_per_text(classifier.classify_batch, ["turn on the lamp"] * 30)
     assert time.single > 0
     assert time.batched > 0
 
 
 def test_timing_without_texts_is_refused(classifier: neuralbits.Classifier) -> None:
     with pytest.raises(EvaluationError, match="no text to time"):
-        microseconds_per_text(classifier, [])
+        microseconds_per_text(classifier.classify_batch, [])

@@ -115,7 +115,7 @@ def test_the_artifact_its_card_its_report_and_its_figures_are_written_and_nothin
     uninterrupted: Path,
 ) -> None:
     assert {path.name for path in uninterrupted.iterdir()} == {"homes.csv", *WRITTEN}
-    digest = neuralbits.load(uninterrupted / "home.safetensors").artifact.digest
+    digest = neuralbits.load(uninterrupted / "home.safetensors").manifest.digest
     assert digest in (uninterrupted / "home.md").read_text()
     assert (uninterrupted / "home.html").read_text().startswith("<!doctype html>")
 
@@ -124,15 +124,15 @@ def test_the_artifact_fits_the_budget_and_understands_what_it_was_taught(
     uninterrupted: Path,
 ) -> None:
     classifier = neuralbits.load(uninterrupted / "home.safetensors")
-    assert SIZE - 600 < classifier.artifact.size <= SIZE
-    assert classifier.artifact.size == (uninterrupted / "home.safetensors").stat().st_size
+    assert SIZE - 600 < classifier.manifest.size <= SIZE
+    assert classifier.manifest.size == (uninterrupted / "home.safetensors").stat().st_size
     for intent, texts in UTTERANCES.items():
         right = [classifier.classify(text).intent == intent for text in texts]
         assert sum(right) >= len(right) - 1, intent
 
 
 def test_the_artifact_says_where_it_comes_from(uninterrupted: Path) -> None:
-    provenance = neuralbits.load(uninterrupted / "home.safetensors").artifact.provenance
+    provenance = neuralbits.load(uninterrupted / "home.safetensors").manifest.provenance
     figures = json.loads((uninterrupted / "home.metrics.json").read_text())
     assert provenance == figures["provenance"]
     assert provenance["seed"] == 0
@@ -277,7 +277,7 @@ def test_widths_that_are_set_are_kept(tmp_path: Path) -> None:
     paper += ["projection.code_bits=1"]
     settings = [*paper, "network.widths=", "network.first_precision=int8", "epochs=1"]
     finish(start(tmp_path, *(word for setting in settings for word in ("--set", setting))))
-    held = neuralbits.load(tmp_path / "home.safetensors").artifact
+    held = artifact.read(tmp_path / "home.safetensors")
     assert held.projection.bits == 720
     assert [layer.inputs for layer in held.network.layers] == [720]
 

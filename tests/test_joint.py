@@ -15,7 +15,7 @@ from model_training.settings import Settings
 from model_training.specialists import SpecialistError
 from neuralbits import artifact
 from neuralbits.artifact import Artifact
-from neuralbits.network import Network
+from neuralbits.network import Network, probabilities
 from neuralbits.projection import Projection
 
 SETTINGS = Settings(epochs=4, batch_size=8, least_batches=1).override(
@@ -376,7 +376,7 @@ def surest_outside(homes: TrainingData, settings: Settings) -> float:
     network = run(begin(homes, settings)).projection_network.fold()
     projection = settings.projection
     bits = np.stack([projection.project(projection.features(text)) for text in OUTSIDE])
-    sure = network.probabilities(network.scores(bits), 1.0).max(axis=1)
+    sure = probabilities(network.scores(bits) * (network.scale)).max(axis=1)
     return float(sure.mean()) - 1 / len(homes.labels)
 
 

@@ -15,10 +15,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from neuralbits import _unicode, artifact
+from neuralbits import _unicode, artifact, reference
 from neuralbits.artifact import Artifact
-from neuralbits.classifier import Classifier
-from neuralbits.network import Activation, Network, lead
+from neuralbits.network import Activation, Network, lead, probabilities
 from neuralbits.ngrams import FAMILIES
 from neuralbits.packing import Precision
 from neuralbits.projection import Projection
@@ -80,16 +79,16 @@ def assert_alike(driver: Path, held: Artifact, texts: Sequence[str], folder: Pat
     scores = held.network.scores(np.stack(bits))
     assert [answer["scores"] for answer in answers] == scores.tolist()
     assert [answer["lead"] for answer in answers] == lead(scores).tolist()
-    predictions = Classifier(held).classify_batch(texts)
+    predictions = reference.classifier(held).classify_batch(texts)
     assert [held.labels[answer["intent"]] for answer in answers] == [
         prediction.intent for prediction in predictions
     ]
     assert [answer["in_scope"] for answer in answers] == [
         prediction.in_scope for prediction in predictions
     ]
-    probabilities = held.network.probabilities(scores, held.temperature)
+    expected = probabilities(scores * (held.network.scale / held.temperature))
     found = np.array([answer["probabilities"] for answer in answers])
-    assert np.allclose(found, probabilities, rtol=1e-12, atol=1e-300)
+    assert np.allclose(found, expected, rtol=1e-12, atol=1e-300)
 
 
 def make(

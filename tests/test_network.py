@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neuralbits.network import Activation, Layer, Network, lead
+from neuralbits.network import Activation, Layer, Network, lead, probabilities
 from neuralbits.packing import LIMITS, PRECISIONS, Precision, pack
 
 
@@ -82,11 +82,10 @@ def test_a_row_has_the_same_probabilities_alone_in_a_batch_and_in_any_order(
     )
     bits = generator.integers(0, 2, (batch, 2, 300), dtype=np.uint8)
     order = np.array(random.sample(range(batch), batch))
-    together = network.probabilities(network.scores(bits), temperature=1.3)
-    shuffled = network.probabilities(network.scores(bits[order]), temperature=1.3)
+    together = probabilities(network.scores(bits) * (network.scale / 1.3))
+    shuffled = probabilities(network.scores(bits[order]) * (network.scale / 1.3))
     alone = [
-        network.probabilities(network.scores(row[None]), temperature=1.3)[0].tolist()
-        for row in bits
+        probabilities(network.scores(row[None]) * (network.scale / 1.3))[0].tolist() for row in bits
     ]
     assert together.tolist() == alone
     assert shuffled.tolist() == together[order].tolist()
@@ -96,9 +95,9 @@ def test_probabilities_add_up_to_1_and_follow_the_scores() -> None:
     generator = np.random.default_rng(0)
     network = Network([random_layer(generator, 9, 64, output=True)], scale=0.02)
     bits = generator.integers(0, 2, (50, 1, 64), dtype=np.uint8)
-    probabilities = network.probabilities(network.scores(bits), temperature=1.0)
-    assert np.allclose(probabilities.sum(axis=1), 1)
-    assert np.array_equal(probabilities.argsort(axis=1), network.scores(bits).argsort(axis=1))
+    shares = probabilities(network.scores(bits) * network.scale)
+    assert np.allclose(shares.sum(axis=1), 1)
+    assert np.array_equal(shares.argsort(axis=1), network.scores(bits).argsort(axis=1))
 
 
 def test_the_lead_is_the_sum_of_the_distances_to_the_greatest_score() -> None:
@@ -113,5 +112,5 @@ def test_what_all_scores_have_in_common_changes_no_lead() -> None:
 def test_a_high_temperature_levels_probabilities_and_a_low_one_overflows_nothing() -> None:
     network = Network([random_layer(np.random.default_rng(0), 4, 64, output=True)], scale=1.0)
     scores = network.scores(np.ones((1, 1, 64), dtype=np.uint8))
-    assert np.allclose(network.probabilities(scores, temperature=1e9), 0.25, atol=1e-4)
-    assert np.isfinite(network.probabilities(scores, temperature=1e-9)).all()
+    assert np.allclose(probabilities(scores * (network.scale / 1e9)), 0.25, atol=1e-4)
+    assert np.isfinite(probabilities(scores * (network.scale / 1e-9))).all()

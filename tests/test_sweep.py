@@ -23,7 +23,7 @@ from model_training import sweep as sweep_job
 from model_training.data import TrainingData
 from model_training.sweep_plan import Sweep, SweepError, plan
 from model_training.sweep_results import Results
-from neuralbits import cli
+from neuralbits import artifact, cli
 from tests.homes import UTTERANCES
 
 SMALL = [
@@ -126,7 +126,7 @@ def test_the_figures_are_those_of_the_artifacts(uninterrupted: Path) -> None:
     results = json.loads((uninterrupted / "sweep.json").read_text())
     assert [run["bits"] for run in results["runs"]] == [128, 256]
     for name, run in zip(NAMES, results["runs"], strict=True):
-        held = neuralbits.load(uninterrupted / f"{name}.safetensors").artifact
+        held = artifact.read(uninterrupted / f"{name}.safetensors")
         figures = json.loads((uninterrupted / f"{name}.metrics.json").read_text())
         assert run["artifact"] == f"{name}.safetensors"
         assert run["digest"] == held.digest
@@ -171,7 +171,7 @@ def test_an_artifact_is_the_one_that_its_command_makes(
     artifact = uninterrupted / f"{NAMES[0]}.safetensors"
     write_homes(tmp_path)
     monkeypatch.chdir(tmp_path)
-    command = neuralbits.load(artifact).artifact.provenance["command"]
+    command = neuralbits.load(artifact).manifest.provenance["command"]
     monkeypatch.setattr(sys, "argv", shlex.split(command))
     with pytest.raises(SystemExit) as exit_:
         cli.main()

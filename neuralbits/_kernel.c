@@ -1,0 +1,368 @@
+/* The C kernel as a Python module, under the stable ABI: one wheel for every Python from 3.11 on.
+ *
+ * It hands texts over and takes answers back. Python's lock is held for that alone: while the kernel
+ * works, other threads run. */
+
+#define PY_SSIZE_T_CLEAN
+#define Py_LIMITED_API 0x030B0000
+#include <Python.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "neuralbits.h"
+
+/* ---- Texts, as UTF-8 ------------------------------------------------------------------------------- */
+
+typedef struct {
+    PyObject *owners; /* a list of what holds the bytes: the strings, or bytes */
+    const char **texts;
+    size_t *lengths;
+    Py_ssize_t count;
+    size_t longest;
+} batch;
+
+static void batch_free(batch *b)
+{
+    Py_CLEAR(b->owners);
+    PyMem_Free(b->texts);
+    PyMem_Free(b->lengths);
+}
+
+/* Take the text at a place; 0 with an exception if it is none. */
+static int batch_text(batch *b, Py_ssize_t place)
+{
+    PyObject *text = PyList_GetItem(b->owners, place); /* borrowed */
+    Py_ssize_t length;
+    char *bytes;
+    if (!PyUnicode_Check(text)) {
+        PyErr_Format(PyExc_TypeError, "text %zd isn't a string", place);
+        return 0;
+    }
+    b->texts[place] = PyUnicode_AsUTF8AndSize(text, &length);
+    if (!b->texts[place]) { /* a lone surrogate, which the kernel reads as U+FFFD */
+        PyErr_Clear();
+        text = PyUnicode_AsEncodedString(text, "utf-8", "surrogatepass");
+        if (!text || PyList_SetItem(b->owners, place, text) ||
+            PyBytes_AsStringAndSize(text, &bytes, &length))
+            return 0;
+        b->texts[place] = bytes;
+    }
+    b->lengths[place] = (size_t)length;
+    if (b->longest < b->lengths[place])
+        b->longest = b->lengths[place];
+    return 1;
+}
+
+static int batch_take(batch *b, PyObject *texts)
+{
+    Py_ssize_t place;
+    memset(b, 0, sizeof *b);
+    b->owners = PySequence_List(texts);
+    if (!b->owners)
+        return 0;
+    b->count = PyList_Size(b->owners);
+    b->texts = PyMem_Calloc((size_t)b->count, sizeof *b->texts);
+    b->lengths = PyMem_Calloc((size_t)b->count, sizeof *b->lengths);
+    if (!b->texts || !b->lengths)
+        PyErr_NoMemory();
+    for (place = 0; !PyErr_Occurred() && place < b->count; place++)
+        batch_text(b, place);
+    if (PyErr_Occurred())
+        batch_free(b);
+    return b->owners != NULL;
+}
+
+/* ---- Answers --------------------------------------------------------------------------------------- */
+
+#define TOGETHER 256 /* texts that are answered before Python's lock is taken again */
+
+typedef struct {
+    int32_t score;
+    uint32_t intent;
+} ranked;
+
+typedef struct {
+    double confidence;
+    uint32_t intent;
+} named;
+
+typedef struct {
+    PyObject_HEAD
+    neuralbits_model model;
+    Py_buffer file;
+    PyObject *labels;          /* a tuple of strings */
+    PyTypeObject *prediction;  /* prediction.py */
+    PyTypeObject *intent;
+} Model;
+
+/* What answering takes: of one text, but for the last two. */
+typedef struct {
+    void *scratch;
+    size_t scratch_size;
+    int32_t *scores;
+    double *probabilities;
+    ranked *ranking;
+    named *intents;         /* top_k for each of TOGETHER texts */
+    unsigned char *in_scope; /* of TOGETHER texts */
+} desk;
+
+static void desk_free(desk *d)
+{
+    PyMem_Free(d->scratch);
+    PyMem_Free(d->scores);
+    PyMem_Free(d->probabilities);
+    PyMem_Free(d->ranking);
+    PyMem_Free(d->intents);
+    PyMem_Free(d->in_scope);
+}
+
+static int desk_take(desk *d, const neuralbits_model *model, size_t longest_text, size_t top_k)
+{
+    size_t intents = neuralbits_intents(model);
+    memset(d, 0, sizeof *d);
+    d->scratch_size = neuralbits_scratch_size(model, longest_text);
+    if (!d->scratch_size) {
+        PyErr_Format(PyExc_ValueError, "a text of %zu bytes is longer than the kernel takes",
+                     longest_text);
+        return 0;
+    }
+    d->scratch = PyMem_Malloc(d->scratch_size);
+    d->scores = PyMem_Calloc(intents, sizeof *d->scores);
+    d->probabilities = PyMem_Calloc(intents, sizeof *d->probabilities);
+    d->ranking = PyMem_Calloc(intents, sizeof *d->ranking);
+    d->intents = PyMem_Calloc(TOGETHER * top_k, sizeof *d->intents);
+    d->in_scope = PyMem_Calloc(TOGETHER, 1);
+    if (d->scratch && d->scores && d->probabilities && d->ranking && d->intents && d->in_scope)
+        return 1;
+    desk_free(d);
+    PyErr_NoMemory();
+    return 0;
+}
+
+static int by_score(const void *a, const void *b)
+{
+    const ranked *x = a, *y = b;
+    if (x->score != y->score)
+        return x->score > y->score ? -1 : 1;
+    return x->intent < y->intent ? -1 : 1; /* the first of equals is the likelier one */
+}
+
+/* Answer text `place`, as the one numbered `number` on the desk. No Python here. */
+static void answer(const neuralbits_model *model, const batch *b, Py_ssize_t place, desk *d,
+                   size_t number, size_t top_k)
+{
+    uint32_t intents = neuralbits_intents(model), i;
+    named *found = d->intents + number * top_k;
+    neuralbits_answer best;
+    neuralbits_score(model, b->texts[place], b->lengths[place], d->scratch, d->scratch_size,
+                     d->scores, &best);
+    neuralbits_probabilities(model, d->scores, d->probabilities);
+    d->in_scope[number] = (unsigned char)best.in_scope;
+    for (i = 0; i < intents; i++) {
+        d->ranking[i].score = d->scores[i];
+        d->ranking[i].intent = i;
+    }
+    if (top_k == 1)
+        d->ranking[0].intent = best.intent;
+    else
+        qsort(d->ranking, intents, sizeof *d->ranking, by_score);
+    for (i = 0; i < top_k; i++) {
+        found[i].intent = d->ranking[i].intent;
+        found[i].confidence = d->probabilities[found[i].intent];
+    }
+}
+
+/* Make an instance of a frozen dataclass, of the values of its fields; steals them, NULL if one is. */
+static PyObject *instance(PyTypeObject *type, PyObject *const *names, PyObject **values, int count)
+{
+    PyObject *made = PyType_GenericAlloc(type, 0);
+    int i;
+    for (i = 0; i < count; i++) {
+        if (!values[i] || (made && PyObject_GenericSetAttr(made, names[i], values[i])))
+            Py_CLEAR(made);
+        Py_XDECREF(values[i]);
+    }
+    return made;
+}
+
+static PyObject *NAMES[4]; /* intent, confidence, in_scope, intents */
+
+static PyObject *named_intent(const Model *self, const named *found)
+{
+    PyObject *values[2];
+    values[0] = Py_NewRef(PyTuple_GetItem(self->labels, found->intent));
+    values[1] = PyFloat_FromDouble(found->confidence);
+    return instance(self->intent, NAMES, values, 2);
+}
+
+static PyObject *prediction(const Model *self, const desk *d, size_t number, size_t top_k)
+{
+    const named *found = d->intents + number * top_k;
+    PyObject *values[4], *intents = PyTuple_New((Py_ssize_t)top_k);
+    size_t i;
+    for (i = 0; intents && i < top_k; i++) {
+        PyObject *each = named_intent(self, found + i);
+        if (!each || PyTuple_SetItem(intents, (Py_ssize_t)i, each))
+            Py_CLEAR(intents);
+    }
+    values[0] = Py_NewRef(PyTuple_GetItem(self->labels, found->intent));
+    values[1] = PyFloat_FromDouble(found->confidence);
+    values[2] = PyBool_FromLong(d->in_scope[number]);
+    values[3] = intents;
+    return instance(self->prediction, NAMES, values, 4);
+}
+
+PyDoc_STRVAR(classify_doc,
+             "classify(texts, top_k)\n--\n\n"
+             "Classify texts, each as if it were alone; a prediction for each.");
+
+static PyObject *Model_classify(Model *self, PyObject *arguments)
+{
+    PyObject *texts, *result = NULL;
+    Py_ssize_t top_k, start, place;
+    batch b;
+    desk d;
+    if (!PyArg_ParseTuple(arguments, "On:classify", &texts, &top_k))
+        return NULL;
+    if (top_k < 1)
+        return PyErr_Format(PyExc_ValueError, "top_k is %zd", top_k);
+    if (top_k > (Py_ssize_t)neuralbits_intents(&self->model))
+        top_k = (Py_ssize_t)neuralbits_intents(&self->model);
+    if (!batch_take(&b, texts))
+        return NULL;
+    if (desk_take(&d, &self->model, b.longest, (size_t)top_k)) {
+        result = PyList_New(b.count);
+        for (start = 0; result && start < b.count; start += TOGETHER) {
+            Py_ssize_t end = b.count - start < TOGETHER ? b.count : start + TOGETHER;
+            Py_BEGIN_ALLOW_THREADS
+            for (place = start; place < end; place++)
+                answer(&self->model, &b, place, &d, (size_t)(place - start), (size_t)top_k);
+            Py_END_ALLOW_THREADS
+            for (place = start; result && place < end; place++) {
+                PyObject *each = prediction(self, &d, (size_t)(place - start), (size_t)top_k);
+                if (!each || PyList_SetItem(result, place, each))
+                    Py_CLEAR(result);
+            }
+        }
+        desk_free(&d);
+    }
+    batch_free(&b);
+    return result;
+}
+
+PyDoc_STRVAR(scores_doc, "scores(texts)\n--\n\n"
+                         "Score every intent for each text: N rows of C int32, as bytes.");
+
+static PyObject *Model_scores(Model *self, PyObject *texts)
+{
+    size_t row = neuralbits_intents(&self->model) * sizeof(int32_t);
+    PyObject *result = NULL;
+    Py_ssize_t place;
+    batch b;
+    desk d;
+    if (!batch_take(&b, texts))
+        return NULL;
+    if (desk_take(&d, &self->model, b.longest, 1)) {
+        result = PyBytes_FromStringAndSize(NULL, b.count * (Py_ssize_t)row);
+        if (result) {
+            char *rows = PyBytes_AsString(result);
+            Py_BEGIN_ALLOW_THREADS
+            for (place = 0; place < b.count; place++) {
+                neuralbits_answer best;
+                neuralbits_score(&self->model, b.texts[place], b.lengths[place], d.scratch,
+                                 d.scratch_size, d.scores, &best);
+                memcpy(rows + (size_t)place * row, d.scores, row);
+            }
+            Py_END_ALLOW_THREADS
+        }
+        desk_free(&d);
+    }
+    batch_free(&b);
+    return result;
+}
+
+/* ---- The type -------------------------------------------------------------------------------------- */
+
+static int Model_init(Model *self, PyObject *arguments, PyObject *keywords)
+{
+    static const char *const refusals[] = {"", "foreign", "newer", "malformed", "unsupported"};
+    PyObject *file, *labels, *prediction_type, *intent_type;
+    neuralbits_status status;
+    if (keywords && PyDict_Size(keywords)) {
+        PyErr_SetString(PyExc_TypeError, "Model takes no keywords");
+        return -1;
+    }
+    if (self->labels) {
+        PyErr_SetString(PyExc_TypeError, "a Model can't be made anew");
+        return -1;
+    }
+    if (!PyArg_ParseTuple(arguments, "SO!O!O!:Model", &file, &PyTuple_Type, &labels, &PyType_Type,
+                          &prediction_type, &PyType_Type, &intent_type))
+        return -1;
+    if (PyObject_GetBuffer(file, &self->file, PyBUF_SIMPLE))
+        return -1;
+    status = neuralbits_open(&self->model, self->file.buf, (size_t)self->file.len);
+    if (status != NEURALBITS_OK) {
+        PyErr_SetString(PyExc_ValueError, refusals[status]);
+        return -1;
+    }
+    if (PyTuple_Size(labels) != (Py_ssize_t)neuralbits_intents(&self->model)) {
+        PyErr_Format(PyExc_ValueError, "%zd labels for %u intents", PyTuple_Size(labels),
+                     (unsigned)neuralbits_intents(&self->model));
+        return -1;
+    }
+    self->prediction = (PyTypeObject *)Py_NewRef(prediction_type);
+    self->intent = (PyTypeObject *)Py_NewRef(intent_type);
+    self->labels = Py_NewRef(labels);
+    return 0;
+}
+
+static void Model_dealloc(Model *self)
+{
+    PyTypeObject *type = Py_TYPE((PyObject *)self);
+    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
+    if (self->file.obj)
+        PyBuffer_Release(&self->file);
+    Py_XDECREF(self->labels);
+    Py_XDECREF((PyObject *)self->prediction);
+    Py_XDECREF((PyObject *)self->intent);
+    release(self);
+    Py_DECREF(type);
+}
+
+static PyMethodDef Model_methods[] = {
+    {"classify", (PyCFunction)(void (*)(void))Model_classify, METH_VARARGS, classify_doc},
+    {"scores", (PyCFunction)(void (*)(void))Model_scores, METH_O, scores_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot Model_slots[] = {
+    {Py_tp_doc, "An artifact's bytes, its labels, and the types of its answers."},
+    {Py_tp_init, (void *)Model_init},
+    {Py_tp_new, (void *)PyType_GenericNew},
+    {Py_tp_dealloc, (void *)Model_dealloc},
+    {Py_tp_methods, Model_methods},
+    {0, NULL},
+};
+
+static PyType_Spec Model_spec = {
+    "neuralbits._kernel.Model", sizeof(Model), 0, Py_TPFLAGS_DEFAULT, Model_slots,
+};
+
+static struct PyModuleDef module = {
+    PyModuleDef_HEAD_INIT, "neuralbits._kernel", "The C kernel.", -1, NULL, NULL, NULL, NULL, NULL,
+};
+
+PyMODINIT_FUNC PyInit__kernel(void)
+{
+    static const char *const names[] = {"intent", "confidence", "in_scope", "intents"};
+    PyObject *made = PyModule_Create(&module), *type = PyType_FromSpec(&Model_spec);
+    size_t i;
+    for (i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (!NAMES[i] && !(NAMES[i] = PyUnicode_InternFromString(names[i])))
+            Py_CLEAR(made);
+    if (!made || !type || PyModule_AddObjectRef(made, "Model", type))
+        Py_CLEAR(made);
+    Py_XDECREF(type);
+    return made;
+}

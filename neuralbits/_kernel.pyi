@@ -1,0 +1,15 @@
+from collections.abc import Sequence
+
+from neuralbits.prediction import IntentConfidence, Prediction
+
+class Model:
+    def __init__(
+        self,
+        content: bytes,
+        labels: tuple[str, ...],
+        prediction: type[Prediction],
+        intent: type[IntentConfidence],
+        /,
+    ) -> None: ...
+    def classify(self, texts: Sequence[str], top_k: int, /) -> list[Prediction]: ...
+    def scores(self, texts: Sequence[str], /) -> bytes: ...

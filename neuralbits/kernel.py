@@ -1,0 +1,47 @@
+"""The kernel in C (kernel/neuralbits.c), where the installation could compile it."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from neuralbits.prediction import IntentConfidence, Prediction
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+try:
+    from neuralbits import _kernel
+except ImportError:
+    COMPILED = False
+else:
+    COMPILED = True
+
+
+class Refused(Exception):
+    """The kernel can't use a file; the reference can, or knows why not."""
+
+
+class Kernel:
+    """An engine of the classifier (classifier.py).
+
+    Args:
+        content: the artifact's bytes, read where they lie.
+        labels: its intents.
+
+    Raises:
+        Refused: they can't be used.
+    """
+
+    def __init__(self, content: bytes, labels: tuple[str, ...]) -> None:
+        try:
+            self._model = _kernel.Model(content, labels, Prediction, IntentConfidence)
+        except ValueError as error:
+            raise Refused(str(error)) from None
+        self.classify = self._model.classify
+
+    def scores(self, texts: Sequence[str]) -> "npt.NDArray[np.float64]":
+        """Score every intent for each text: shape (N, C)."""
+        import numpy as np
+
+        scores = np.frombuffer(self._model.scores(texts), np.int32)
+        return scores.reshape(len(texts), -1).astype(np.float64)

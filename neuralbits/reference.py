@@ -1,0 +1,64 @@
+"""The reference: an artifact's answers by NumPy, readable, and what the kernel is held to."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from neuralbits.artifact import Artifact
+from neuralbits.classifier import Classifier
+from neuralbits.network import lead, probabilities
+from neuralbits.prediction import IntentConfidence, Prediction
+
+_CHUNK = 128  # texts at a time, so that a long list costs no more memory than its predictions
+
+
+def classifier(artifact: Artifact) -> Classifier:
+    """Return a classifier that answers by the reference."""
+    return Classifier(artifact.manifest, Reference(artifact))
+
+
+class Reference:
+    """An engine of the classifier (classifier.py)."""
+
+    def __init__(self, artifact: Artifact) -> None:
+        self._artifact = artifact
+
+    def classify(self, texts: Sequence[str], top_k: int) -> list[Prediction]:
+        """Classify texts, each as if it were alone; a prediction for each."""
+        return [
+            prediction
+            for start in range(0, len(texts), _CHUNK)
+            for prediction in self._classify(texts[start : start + _CHUNK], top_k)
+        ]
+
+    def scores(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
+        """Score every intent for each text: shape (N, C)."""
+        chunks = (texts[start : start + _CHUNK] for start in range(0, len(texts), _CHUNK))
+        return np.concatenate([self._scores(self._observe(chunk)) for chunk in chunks])
+
+    def _observe(self, texts: Sequence[str]) -> list[npt.NDArray[np.uint32]]:
+        return [self._artifact.projection.features(text) for text in texts]
+
+    def _scores(self, observed: list[npt.NDArray[np.uint32]]) -> npt.NDArray[np.float64]:
+        bits = np.stack([self._artifact.projection.project(features) for features in observed])
+        return self._artifact.network.scores(bits)
+
+    def _classify(self, texts: Sequence[str], top_k: int) -> list[Prediction]:
+        artifact, observed = self._artifact, self._observe(texts)
+        scores = self._scores(observed)
+        confidences = probabilities(scores * (artifact.network.scale / artifact.temperature))
+        familiar = lead(scores) >= artifact.threshold
+        # The first of equals wins, so the order doesn't hang on a sorting algorithm.
+        ranking = np.argsort(-scores, axis=1, kind="stable")[:, :top_k]
+        predictions = []
+        for features, row, ranked, reached in zip(
+            observed, confidences, ranking, familiar, strict=True
+        ):
+            intents = tuple(
+                IntentConfidence(artifact.labels[label], float(row[label])) for label in ranked
+            )
+            best = intents[0]
+            in_scope = len(features) > 0 and bool(reached)
+            predictions.append(Prediction(best.intent, best.confidence, in_scope, intents))
+        return predictions

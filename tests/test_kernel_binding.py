@@ -1,0 +1,141 @@
+"""The kernel as a Python module: what it takes, what it refuses, and what it leaves alone."""
+
+import gc
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import neuralbits
+from neuralbits import artifact, kernel
+from neuralbits.kernel import Kernel, Refused
+from neuralbits.manifest import ArtifactError
+from tests.homes import make_artifact
+from tests.test_artifact import FORGERIES, Settings, Tensors, forged
+
+pytestmark = pytest.mark.skipif(not kernel.COMPILED, reason="the kernel isn't compiled")
+
+HELD = make_artifact()
+CONTENT = artifact.encode(HELD)[0]
+ROOT = Path(__file__).parents[1]
+
+
+def test_a_file_that_it_cannot_use_is_refused() -> None:
+    for content in (b"", CONTENT[:-1], b"\xff" * 100):
+        with pytest.raises(Refused):
+            Kernel(content, HELD.labels)
+    with pytest.raises(Refused, match="2 labels for 6 intents"):
+        Kernel(CONTENT, ("a", "b"))
+
+
+def test_float_weights_are_the_references(tmp_path: Path) -> None:
+    first, output = HELD.network.layers
+    layers = [first, replace(output, precision="float", bias=output.bias.astype(np.float32))]
+    held = replace(HELD, network=replace(HELD.network, layers=layers))
+    artifact.write(held, tmp_path / "float.safetensors")
+    assert neuralbits.load(tmp_path / "float.safetensors").classify("lights on").intent == "turn_on"
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"), [each for each in FORGERIES if "canonical" not in each[1]]
+)
+def test_what_the_reference_refuses_is_not_loaded_either(
+    change: Callable[[Settings, Tensors], object], sentence: str, tmp_path: Path
+) -> None:
+    (tmp_path / "forged.safetensors").write_bytes(forged(change))
+    with pytest.raises(ArtifactError, match="forged") as caught:
+        neuralbits.load(tmp_path / "forged.safetensors")
+    assert sentence in str(caught.value)
+
+
+def test_texts_that_change_while_they_are_classified_do_no_harm() -> None:
+    engine, texts = Kernel(CONTENT, HELD.labels), ["turn on the lamp"] * 50_000
+    changing = threading.Thread(target=lambda: [texts.pop() for _ in range(40_000)])
+    changing.start()
+    predictions = engine.classify(texts, 1)
+    changing.join()
+    assert {prediction.intent for prediction in predictions} == {"turn_on"}
+
+
+def test_other_threads_run_while_it_works() -> None:
+    engine, texts = Kernel(CONTENT, HELD.labels), ["turn on the lamp in the kitchen " * 300] * 256
+    working = threading.Thread(target=engine.classify, args=(texts, 1))
+    started = time.monotonic()
+    working.start()
+    longest = 0.0
+    while working.is_alive():
+        before = time.monotonic()
+        time.sleep(0)
+        longest = max(longest, time.monotonic() - before)
+    # Holding Python's lock throughout, it would have let this thread wait for as long as it took.
+    assert longest < 0.5 * (time.monotonic() - started)
+
+
+def test_it_leaks_nothing() -> None:
+    def use() -> None:
+        engine = Kernel(CONTENT, HELD.labels)
+        engine.classify(["turn on the lamp", "", "\ud800"], 6)
+        engine.scores(["lamp"])
+        for wrong in (["lamp", 5], 5):
+            with pytest.raises(TypeError):
+                engine.classify(wrong, 1)  # type: ignore[arg-type]
+
+    use()
+    gc.collect()
+    before = sys.getrefcount(HELD.labels), sys.getrefcount(neuralbits.Prediction)
+    blocks = sys.getallocatedblocks()
+    for _ in range(500):
+        use()
+    gc.collect()
+    assert (sys.getrefcount(HELD.labels), sys.getrefcount(neuralbits.Prediction)) == before
+    assert sys.getallocatedblocks() - blocks < 250
+
+
+def test_loading_and_classifying_import_neither_numpy_nor_mmh3(artifact_path: Path) -> None:
+    script = (
+        "import sys, neuralbits;"
+        f"classifier = neuralbits.load({str(artifact_path)!r});"
+        "classifier.classify_batch(['lights on'] * 1000, threads=2);"
+        "assert not {'numpy', 'mmh3', 'torch'} & set(sys.modules), sorted(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+@pytest.mark.parametrize(("compiler", "backend"), [("cc", "kernel"), ("false", "reference")])
+def test_the_installation_compiles_the_kernel_and_does_without_a_compiler(
+    compiler: str, backend: str, artifact_path: Path, tmp_path: Path
+) -> None:
+    source, installed = tmp_path / "source", tmp_path / "installed"
+    source.mkdir()
+    for folder in ("neuralbits", "app", "model_training", "kernel"):
+        unwanted = shutil.ignore_patterns("*.so", "__pycache__")
+        shutil.copytree(ROOT / folder, source / folder, ignore=unwanted)
+    for file in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / file, source)
+    install = ["pip", "install", "--no-build-isolation", "--no-deps", "--target", installed, source]
+    environment = os.environ | {"CC": compiler}
+    subprocess.run([sys.executable, "-m", *install], check=True, env=environment)
+    script = (
+        "import neuralbits; print(neuralbits.__file__, neuralbits.backend(),"
+        f"neuralbits.load({str(artifact_path)!r}).classify('lights on').intent)"
+    )
+    # With -S, and the dependencies named, this checkout isn't found.
+    path = os.pathsep.join([str(installed), sysconfig.get_path("platlib")])
+    said = subprocess.run(
+        [sys.executable, "-S", "-c", script],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert said.split() == [str(installed / "neuralbits" / "__init__.py"), backend, "turn_on"]
