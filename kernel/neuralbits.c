@@ -3,9 +3,9 @@
 #include <math.h>
 #include <string.h>
 
-/* On x86-64 the layers stand in three versions, compiled from the same lines, so that they give the same
- * bits; the processor is asked which one it can run. Elsewhere, and where VERSIONS is defined as 0, there
- * is the first alone; 1 leaves out the one for AVX-512. */
+/* On x86-64 what takes the time stands in three versions, compiled from the same lines, so that they give
+ * the same bits; the processor is asked which one it can run. Elsewhere, and where VERSIONS is defined as 0,
+ * there is the first alone; 1 leaves out the one for AVX-512. */
 #ifndef VERSIONS
 #if defined(__GNUC__) && defined(__x86_64__)
 #define VERSIONS 2
@@ -13,11 +13,62 @@
 #define VERSIONS 0
 #endif
 #endif
+
 #if VERSIONS
 #define INLINED static inline __attribute__((always_inline))
+#define AVX2 "avx2,popcnt"
+#define AVX512 AVX2 ",avx512vl,avx512vpopcntdq,prefer-vector-width=256"
+#define IN_VERSIONS(function, parameters, arguments)                                                \
+    __attribute__((target(AVX512))) static void function##_avx512 parameters                       \
+    {                                                                                              \
+        function##_as_compiled arguments;                                                          \
+    }                                                                                              \
+    __attribute__((target(AVX2))) static void function##_avx2 parameters                           \
+    {                                                                                              \
+        function##_as_compiled arguments;                                                          \
+    }                                                                                              \
+    static void function parameters                                                                \
+    {                                                                                              \
+        if (VERSIONS > 1 && __builtin_cpu_supports("avx512vl") &&                                  \
+            __builtin_cpu_supports("avx512vpopcntdq"))                                             \
+            function##_avx512 arguments;                                                           \
+        else if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("popcnt"))               \
+            function##_avx2 arguments;                                                             \
+        else                                                                                       \
+            function##_as_compiled arguments;                                                      \
+    }
 #else
 #define INLINED static
+#define IN_VERSIONS(function, parameters, arguments)                                                \
+    static void function parameters                                                                \
+    {                                                                                              \
+        function##_as_compiled arguments;                                                          \
+    }
 #endif
+
+/* ---- Bits of words ------------------------------------------------------------------------------- */
+
+/* Compilers know this form, and put the machine's own instruction for it, if there is one. */
+INLINED unsigned popcount(uint64_t x)
+{
+    x -= x >> 1 & 0x5555555555555555u;
+    x = (x & 0x3333333333333333u) + (x >> 2 & 0x3333333333333333u);
+    x = (x + (x >> 4)) & 0x0F0F0F0F0F0F0F0Fu;
+    return (unsigned)(x * 0x0101010101010101u >> 56);
+}
+
+static unsigned bit_length(uint64_t x)
+{
+    unsigned bits = 0;
+    for (; x; x >>= 1)
+        bits++;
+    return bits;
+}
+
+static uint64_t low_bits(unsigned count)
+{
+    return count == 64 ? ~(uint64_t)0 : ((uint64_t)1 << count) - 1;
+}
 
 /* ---- Little-endian numbers, wherever they lie ---------------------------------------------------- */
 
@@ -170,7 +221,7 @@ static uint32_t scrambled(uint32_t block)
 }
 
 /* The finaliser of MurmurHash3, which draws random words, too (section 4). */
-static uint32_t mixed(uint32_t x)
+INLINED uint32_t mixed(uint32_t x)
 {
     x ^= x >> 16;
     x *= 0x85EBCA6Bu;
@@ -216,18 +267,18 @@ static uint32_t murmur_of(const uint8_t *bytes, uint32_t count, uint32_t seed)
 
 /* ---- Votes (sections 4 and 5) -------------------------------------------------------------------- */
 
-#define ADDED 4     /* votes that a function's counts take at once */
 #define TOGETHER 32 /* features that draw their random words at once */
+#define ABREAST 8   /* functions whose counts are compared at once; `columns` is a multiple of it */
 
 /* How often each dimension of a function was voted for, column by column: bit j of plane p is bit p of
  * dimension j's count. Adding a vote to all dimensions at once is then a few operations on words. */
 typedef struct {
     const neuralbits_model *model;
-    uint64_t *planes;  /* kept · plane_count words */
-    uint64_t *pending; /* kept · ADDED words: votes that are yet to be added */
+    uint64_t *planes;  /* plane_count rows of `columns` words */
     uint32_t *voters;  /* kept: how many features took part in each function */
-    uint32_t *columns; /* functions: the place of each among those kept, or NOWHERE; NULL if all are */
-    unsigned plane_count;
+    uint32_t *places;  /* functions: the column of each, or NOWHERE if it isn't kept; NULL if all are */
+    size_t columns;    /* kept, and as many more as make them a multiple of ABREAST */
+    uint32_t most; /* voters of any function; planes beyond its bits are empty */
     uint64_t features;
     uint32_t waiting[TOGETHER]; /* features that are yet to vote */
     unsigned waiting_count;
@@ -244,49 +295,8 @@ static unsigned log2_of(uint32_t power)
     return bits;
 }
 
-static uint64_t low_bits(unsigned count)
-{
-    return count == 64 ? ~(uint64_t)0 : ((uint64_t)1 << count) - 1;
-}
-
-/* Add three bits in each place: the sum's low bit to *x, its high one is returned. */
-static uint64_t add_bits(uint64_t *x, uint64_t y, uint64_t z)
-{
-    uint64_t either = *x ^ y, carried = (*x & y) | (either & z);
-    *x = either ^ z;
-    return carried;
-}
-
-/* Add a function's pending votes to its counts. */
-static void add(votes *v, uint32_t column)
-{
-    uint64_t *plane = v->planes + (size_t)column * v->plane_count;
-    const uint64_t *signs = v->pending + (size_t)column * ADDED;
-    uint64_t twos = add_bits(plane, signs[0], signs[1]);
-    uint64_t carried = add_bits(plane + 1, twos, add_bits(plane, signs[2], signs[3]));
-    for (plane += 2; carried; plane++) {
-        uint64_t sum = *plane ^ carried;
-        carried &= *plane;
-        *plane = sum;
-    }
-}
-
-/* Add what is still pending of all functions. */
-static void add_pending(votes *v)
-{
-    uint32_t column;
-    for (column = 0; column < v->model->kept; column++) {
-        uint32_t taken = v->voters[column] % ADDED;
-        if (taken) {
-            memset(v->pending + (size_t)column * ADDED + taken, 0,
-                   (ADDED - taken) * sizeof *v->pending);
-            add(v, column);
-        }
-    }
-}
-
 /* Draw one word of each waiting feature's random stream. */
-static void draw(const votes *v, uint32_t place, uint32_t words[TOGETHER])
+INLINED void draw(const votes *v, uint32_t place, uint32_t words[TOGETHER])
 {
     unsigned i;
     for (i = 0; i < TOGETHER; i++)
@@ -294,16 +304,17 @@ static void draw(const votes *v, uint32_t place, uint32_t words[TOGETHER])
 }
 
 /* Let the waiting features vote. */
-static void count(votes *v)
+INLINED void count_as_compiled(votes *v)
 {
     const neuralbits_model *model = v->model;
-    uint32_t groups = model->functions / model->stride, group;
+    uint64_t *planes = v->planes, dimensions = low_bits(model->dimensions);
+    uint32_t *voters = v->voters, most = v->most, stride = model->stride;
+    uint32_t groups = model->functions / stride, group;
     uint32_t choices[TOGETHER] = {0}, low[TOGETHER], high[TOGETHER] = {0};
-    unsigned choice_bits = log2_of(model->stride), i;
-    uint32_t choices_per_word = choice_bits ? 32 / choice_bits : groups;
-    uint32_t choice_place = 0;
+    unsigned choice_bits = log2_of(stride), used = bit_length(most), i, p;
+    uint32_t choices_per_word = choice_bits ? 32 / choice_bits : groups, choice_place = 0;
     uint32_t sign_place = choice_bits ? (groups + choices_per_word - 1) / choices_per_word : 0;
-    uint64_t used = low_bits(model->dimensions);
+    size_t columns = v->columns;
     for (group = 0; group < groups; group++) {
         if (choice_bits && group % choices_per_word == 0)
             draw(v, ++choice_place, choices);
@@ -311,23 +322,29 @@ static void count(votes *v)
         if (model->dimensions > 32)
             draw(v, ++sign_place, high);
         for (i = 0; i < v->waiting_count; i++) {
-            uint32_t column = group * model->stride + (choices[i] & (model->stride - 1));
-            uint64_t signs = (low[i] | (uint64_t)high[i] << 32) & used;
-            if (v->columns) {
-                column = v->columns[column];
-                if (column == NOWHERE)
-                    continue;
+            uint32_t column = group * stride + (choices[i] & (stride - 1));
+            uint64_t signs = (low[i] | (uint64_t)high[i] << 32) & dimensions, *plane;
+            if (v->places && (column = v->places[column]) == NOWHERE)
+                continue;
+            if (++voters[column] > most)
+                used = bit_length(most = voters[column]);
+            plane = planes + column;
+            for (p = 0; p < used; p++) { /* as many for every vote: no end that can't be predicted */
+                uint64_t counted = *plane;
+                *plane = counted ^ signs;
+                signs &= counted;
+                plane += columns;
             }
-            v->pending[(size_t)column * ADDED + v->voters[column] % ADDED] = signs;
-            if (++v->voters[column] % ADDED == 0)
-                add(v, column);
         }
         for (i = 0; i < TOGETHER; i++)
             choices[i] >>= choice_bits;
     }
+    v->most = most;
     v->features += v->waiting_count;
     v->waiting_count = 0;
 }
+
+IN_VERSIONS(count, (votes * v), (v))
 
 static void vote(votes *v, uint32_t feature)
 {
@@ -511,27 +528,9 @@ static void observe_text(votes *v, const uint8_t *text, size_t bytes)
         vote(v, murmur_end(&o.bigram));
     }
     count(v);
-    add_pending(v);
 }
 
 /* ---- Bits (section 5) ---------------------------------------------------------------------------- */
-
-/* Compilers know this form, and put the machine's own instruction for it, if there is one. */
-static unsigned popcount(uint64_t x)
-{
-    x -= x >> 1 & 0x5555555555555555u;
-    x = (x & 0x3333333333333333u) + (x >> 2 & 0x3333333333333333u);
-    x = (x + (x >> 4)) & 0x0F0F0F0F0F0F0F0Fu;
-    return (unsigned)(x * 0x0101010101010101u >> 56);
-}
-
-static unsigned bit_length(uint64_t x)
-{
-    unsigned bits = 0;
-    for (; x; x >>= 1)
-        bits++;
-    return bits;
-}
 
 static uint64_t square_root(uint64_t x)
 {
@@ -542,37 +541,50 @@ static uint64_t square_root(uint64_t x)
     return root;
 }
 
-/* Which dimensions of a function have a count of at least `least`? */
-static uint64_t counts_from(const uint64_t *planes, unsigned used, uint64_t least)
+/* Which dimensions of functions abreast have a count of at least `least`, one number for each? */
+INLINED void counts_from(const votes *v, size_t column, unsigned used, const uint64_t *least,
+                         uint64_t *result)
 {
-    uint64_t more = 0, equal = ~(uint64_t)0;
-    if (least >> used)
-        return 0;
-    while (used--) {
-        uint64_t bit = 0 - (least >> used & 1);
-        more |= equal & planes[used] & ~bit;
-        equal &= ~(planes[used] ^ bit);
+    uint64_t more[ABREAST] = {0}, equal[ABREAST];
+    unsigned p = used, i;
+    memset(equal, 0xFF, sizeof equal);
+    while (p--) {
+        const uint64_t *plane = v->planes + p * v->columns + column;
+        for (i = 0; i < ABREAST; i++) {
+            uint64_t bit = 0 - (least[i] >> p & 1);
+            more[i] |= equal[i] & plane[i] & ~bit;
+            equal[i] &= ~(plane[i] ^ bit);
+        }
     }
-    return more | equal;
+    for (i = 0; i < ABREAST; i++)
+        result[i] = least[i] >> used ? 0 : more[i] | equal[i];
 }
 
 /* The sum of the squares of all sums, 2·count − voters each. */
-static uint64_t squares(const votes *v, unsigned used)
+INLINED uint64_t squares(const votes *v, unsigned used)
 {
-    uint32_t column, dimensions = v->model->dimensions;
+    uint32_t dimensions = v->model->dimensions;
     uint64_t total = 0;
-    for (column = 0; column < v->model->kept; column++) {
-        const uint64_t *planes = v->planes + (size_t)column * v->plane_count;
-        uint64_t n = v->voters[column], counts = 0, count_squares = 0;
-        unsigned p, q;
+    size_t column;
+    unsigned p, q, i;
+    for (column = 0; column < v->columns; column += ABREAST) {
+        uint64_t counts[ABREAST] = {0}, count_squares[ABREAST] = {0};
         for (p = 0; p < used; p++) {
-            uint64_t set = popcount(planes[p]);
-            counts += set << p;
-            count_squares += set << 2 * p;
-            for (q = 0; q < p; q++)
-                count_squares += (uint64_t)popcount(planes[p] & planes[q]) << (p + q + 1);
+            const uint64_t *one = v->planes + p * v->columns + column;
+            for (i = 0; i < ABREAST; i++) {
+                counts[i] += (uint64_t)popcount(one[i]) << p;
+                count_squares[i] += (uint64_t)popcount(one[i]) << 2 * p;
+            }
+            for (q = 0; q < p; q++) {
+                const uint64_t *other = v->planes + q * v->columns + column;
+                for (i = 0; i < ABREAST; i++)
+                    count_squares[i] += (uint64_t)popcount(one[i] & other[i]) << (p + q + 1);
+            }
         }
-        total += 4 * count_squares + n * n * dimensions - 4 * n * counts; /* modulo 2^64: exact */
+        for (i = 0; i < ABREAST; i++) { /* modulo 2^64: exact */
+            uint64_t n = v->voters[column + i];
+            total += 4 * count_squares[i] + n * n * dimensions - 4 * n * counts[i];
+        }
     }
     return total;
 }
@@ -595,36 +607,46 @@ static size_t words_of(uint32_t bits)
     return ((size_t)bits + 63) / 64;
 }
 
-static void write_bits(const votes *v, uint64_t *bits)
+INLINED void write_bits_as_compiled(const votes *v, uint64_t *bits)
 {
     const neuralbits_model *model = v->model;
-    uint32_t column, d = model->dimensions;
-    size_t words = words_of(network_inputs(model));
-    uint64_t all = low_bits(d), root = 0, most = 0;
-    unsigned used;
+    uint32_t d = model->dimensions;
+    size_t words = words_of(network_inputs(model)), column;
+    uint64_t all = low_bits(d), root = 0;
+    unsigned used = bit_length(v->most), i;
     memset(bits, 0, words * model->code_bits * sizeof *bits);
-    for (column = 0; column < model->kept; column++)
-        most = v->voters[column] > most ? v->voters[column] : most;
-    used = bit_length(most); /* planes beyond are empty */
     if (model->code_bits == 2)
         root = square_root(squares(v, used) / ((uint64_t)model->kept * d));
-    for (column = 0; column < model->kept; column++) {
-        const uint64_t *planes = v->planes + (size_t)column * v->plane_count;
-        uint64_t n = v->voters[column];
-        uint64_t positive = counts_from(planes, used, n / 2 + 1) & all;
-        if (model->blocks) {
-            put(bits, ((size_t)column << d) + (size_t)positive, 1, 1);
-            continue;
-        }
-        put(bits, (size_t)column * d, positive, d);
+    for (column = 0; column < model->kept; column += ABREAST) {
+        uint64_t least[ABREAST], positive[ABREAST], high[ABREAST], low[ABREAST];
+        for (i = 0; i < ABREAST; i++)
+            least[i] = v->voters[column + i] / 2 + 1;
+        counts_from(v, column, used, least, positive);
         if (model->code_bits == 2) {
-            uint64_t high = counts_from(planes, used, (n + root) / 2 + 1);
-            uint64_t low = counts_from(planes, used, n > root ? (n - root + 1) / 2 : 0);
-            put(bits + words, (size_t)column * d,
-                ((positive & high) | (~positive & low)) & all, d);
+            for (i = 0; i < ABREAST; i++)
+                least[i] = (v->voters[column + i] + root) / 2 + 1;
+            counts_from(v, column, used, least, high);
+            for (i = 0; i < ABREAST; i++) {
+                uint64_t n = v->voters[column + i];
+                least[i] = n > root ? (n - root + 1) / 2 : 0;
+            }
+            counts_from(v, column, used, least, low);
+        }
+        for (i = 0; i < ABREAST && column + i < model->kept; i++) {
+            size_t place = (column + i) * d;
+            if (model->blocks) {
+                put(bits, ((column + i) << d) + (size_t)(positive[i] & all), 1, 1);
+                continue;
+            }
+            put(bits, place, positive[i] & all, d);
+            if (model->code_bits == 2)
+                put(bits + words, place,
+                    ((positive[i] & high[i]) | (~positive[i] & low[i])) & all, d);
         }
     }
 }
+
+IN_VERSIONS(write_bits, (const votes *v, uint64_t *bits), (v, bits))
 
 /* ---- Layers (section 6) -------------------------------------------------------------------------- */
 
@@ -633,14 +655,17 @@ typedef struct {
     const uint64_t *bits; /* NULL after the first layer */
     size_t words;
     uint32_t code_bits;
-    const int8_t *activations;
+    const int16_t *even, *odd; /* activations 0, 2, 4 ... and 1, 3, 5 ...: so two 4-bit weights of a byte
+                                * meet theirs without a shuffle */
+    size_t pairs;              /* of even and odd ones, with 0 after the last activation */
+    int32_t total;             /* the sum of the activations */
 } layer_input;
 
 static int32_t value_at(const layer_input *input, uint32_t i)
 {
     int32_t first;
     if (!input->bits)
-        return input->activations[i];
+        return i & 1 ? input->odd[i >> 1] : input->even[i >> 1];
     first = (int32_t)(input->bits[i >> 6] >> (i & 63) & 1) * 2 - 1;
     if (input->code_bits == 1)
         return first;
@@ -663,60 +688,65 @@ static const uint8_t *row_of(const neuralbits_layer *layer, uint32_t unit)
                                                                           : (inputs + 7) / 8);
 }
 
-/* Count the ones of a row of bits, or the places where it differs from other ones, under a mask. */
-INLINED uint32_t ones(const uint8_t *row, const uint64_t *others, const uint8_t *mask, uint32_t bits)
-{
-    uint32_t total = 0, words = bits / 64, i;
-    for (i = 0; i < words; i++) {
-        uint64_t word = word_at(row + 8 * i);
-        if (others)
-            word ^= others[i];
-        if (mask)
-            word &= word_at(mask + 8 * i);
-        total += popcount(word);
-    }
-    if (bits & 63) {
-        size_t left = ((bits & 63) + 7) / 8;
-        uint64_t word = partial_word_at(row + 8 * i, left);
-        if (others)
-            word ^= others[i];
-        if (mask)
-            word &= partial_word_at(mask + 8 * i, left);
-        total += popcount(word & low_bits(bits & 63));
-    }
-    return total;
-}
-
-/* The weighted sum of bits with weights of one bit, or with those of them that aren't 0. */
+/* The weighted sum of bits with weights of one bit, or with those of them that aren't 0: of both bits of
+ * each sum, the first of which counts double. Where bit and weight agree that gives 1, otherwise -1. */
 INLINED int32_t sum_of_bits(const layer_input *input, uint32_t inputs, const uint8_t *nonzero,
-                           const uint8_t *positive)
+                            const uint8_t *positive)
 {
-    int32_t weights = (int32_t)(nonzero ? ones(nonzero, NULL, NULL, inputs) : inputs), first;
-    first = weights - 2 * (int32_t)ones(positive, input->bits, nonzero, inputs);
+    const uint64_t *first = input->bits;
+    const uint64_t *second = input->code_bits == 2 ? first + input->words : first;
+    uint64_t weights = inputs, unlike_first = 0, unlike_second = 0, rest = 0;
+    size_t words = inputs / 64, i;
+    if (!nonzero) {
+        for (i = 0; i < words; i++) {
+            uint64_t plus = word_at(positive + 8 * i);
+            unlike_first += popcount(first[i] ^ plus);
+            unlike_second += popcount(second[i] ^ plus);
+        }
+    } else {
+        for (weights = i = 0; i < words; i++) {
+            uint64_t plus = word_at(positive + 8 * i), mask = word_at(nonzero + 8 * i);
+            weights += popcount(mask);
+            unlike_first += popcount((first[i] ^ plus) & mask);
+            unlike_second += popcount((second[i] ^ plus) & mask);
+        }
+    }
+    if (inputs & 63) {
+        size_t left = ((inputs & 63) + 7) / 8;
+        uint64_t plus = partial_word_at(positive + 8 * words, left);
+        rest = low_bits(inputs & 63);
+        if (nonzero)
+            weights += popcount(rest &= partial_word_at(nonzero + 8 * words, left));
+        unlike_first += popcount((first[words] ^ plus) & rest);
+        unlike_second += popcount((second[words] ^ plus) & rest);
+    }
     if (input->code_bits == 1)
-        return first;
-    return 2 * first + weights -
-           2 * (int32_t)ones(positive, input->bits + input->words, nonzero, inputs);
+        return (int32_t)weights - 2 * (int32_t)unlike_first;
+    return 3 * (int32_t)weights - 2 * (int32_t)(2 * unlike_first + unlike_second);
 }
 
-/* The weighted sum of activations with weights of 4 or 8 bits. */
+/* The weighted sum of activations with weights of 4 or 8 bits. Taken as they are but for the sign's bit,
+ * weights are too large by 8 or by 128; so the sum is by as many times that of the activations.
+ *
+ * Vectors take 16 pairs at once, so a row is read on into the next one, where the activations are 0. */
 INLINED int32_t product(const neuralbits_layer *layer, const uint8_t *weights,
-                       const int8_t *activations)
+                        const layer_input *input)
 {
-    uint32_t inputs = layer->inputs, i;
+    const int16_t *even = input->even, *odd = input->odd;
+    size_t left = layer->weight_bytes - (size_t)(weights - layer->weights), pairs = input->pairs, i;
     int32_t sum = 0;
-    if (layer->precision == NEURALBITS_INT8) {
-        for (i = 0; i < inputs; i++)
-            sum += ((weights[i] ^ 128) - 128) * activations[i];
-        return sum;
+    if (layer->precision == NEURALBITS_INT4) {
+        pairs = pairs < left ? pairs : left;
+        for (i = 0; i < pairs; i++)
+            sum += ((weights[i] & 15) ^ 8) * even[i] + (weights[i] >> 4 ^ 8) * odd[i];
+        return sum - 8 * input->total;
     }
-    for (i = 0; i < inputs / 2; i++) {
-        sum += (((weights[i] & 15) ^ 8) - 8) * activations[2 * i];
-        sum += ((weights[i] >> 4 ^ 8) - 8) * activations[2 * i + 1];
-    }
-    if (inputs & 1)
-        sum += (((weights[i] & 15) ^ 8) - 8) * activations[2 * i];
-    return sum;
+    pairs = pairs < left / 2 ? pairs : left / 2;
+    for (i = 0; i < pairs; i++)
+        sum += (weights[2 * i] ^ 128) * even[i] + (weights[2 * i + 1] ^ 128) * odd[i];
+    if (2 * pairs < layer->inputs)
+        sum += (weights[2 * pairs] ^ 128) * even[pairs];
+    return sum - 128 * input->total;
 }
 
 INLINED int32_t dense_sum(const neuralbits_layer *layer, const layer_input *input, uint32_t unit)
@@ -726,7 +756,7 @@ INLINED int32_t dense_sum(const neuralbits_layer *layer, const layer_input *inpu
     int32_t sum = 0;
     if (layer->precision == NEURALBITS_INT4 || layer->precision == NEURALBITS_INT8) {
         if (!input->bits)
-            return product(layer, w, input->activations);
+            return product(layer, w, input);
         for (i = 0; i < inputs; i++)
             sum += weight_at(w, layer->precision, i) * value_at(input, i);
         return sum;
@@ -739,7 +769,7 @@ INLINED int32_t dense_sum(const neuralbits_layer *layer, const layer_input *inpu
         return sum_of_bits(input, inputs, nonzero, w);
     for (i = 0; i < inputs; i++)
         if (!nonzero || nonzero[i >> 3] >> (i & 7) & 1)
-            sum += w[i >> 3] >> (i & 7) & 1 ? input->activations[i] : -input->activations[i];
+            sum += w[i >> 3] >> (i & 7) & 1 ? value_at(input, i) : -value_at(input, i);
     return sum;
 }
 
@@ -813,7 +843,7 @@ static int64_t shifted(int64_t x, unsigned by)
 }
 
 INLINED void run_layer_as_compiled(const neuralbits_layer *layer, const layer_input *input,
-                                   int32_t *scores, int8_t *activations)
+                                   int32_t *scores, int16_t *even, int16_t *odd)
 {
     sparse_reader reader = {0};
     int more = 0;
@@ -832,48 +862,17 @@ INLINED void run_layer_as_compiled(const neuralbits_layer *layer, const layer_in
             int32_t low = layer->relu ? 0 : -127;
             int64_t x = (int64_t)sum * i16_at(layer->multiplier + 2 * (size_t)unit);
             x = shifted(x, layer->shift);
-            activations[unit] = (int8_t)(x < low ? low : x > 127 ? 127 : x);
+            (unit & 1 ? odd : even)[unit >> 1] = (int16_t)(x < low ? low : x > 127 ? 127 : x);
         } else {
             scores[unit] = sum;
         }
     }
 }
 
-#if VERSIONS > 0
-__attribute__((target("avx2,popcnt"))) static void
-run_layer_avx2(const neuralbits_layer *layer, const layer_input *input, int32_t *scores,
-               int8_t *activations)
-{
-    run_layer_as_compiled(layer, input, scores, activations);
-}
-#endif
-
-#if VERSIONS > 1
-__attribute__((target("avx2,popcnt,avx512vl,avx512vpopcntdq,prefer-vector-width=256"))) static void
-run_layer_avx512(const neuralbits_layer *layer, const layer_input *input, int32_t *scores,
-                 int8_t *activations)
-{
-    run_layer_as_compiled(layer, input, scores, activations);
-}
-#endif
-
-static void run_layer(const neuralbits_layer *layer, const layer_input *input, int32_t *scores,
-                      int8_t *activations)
-{
-#if VERSIONS > 1
-    if (__builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vpopcntdq")) {
-        run_layer_avx512(layer, input, scores, activations);
-        return;
-    }
-#endif
-#if VERSIONS > 0
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("popcnt")) {
-        run_layer_avx2(layer, input, scores, activations);
-        return;
-    }
-#endif
-    run_layer_as_compiled(layer, input, scores, activations);
-}
+IN_VERSIONS(run_layer,
+            (const neuralbits_layer *layer, const layer_input *input, int32_t *scores, int16_t *even,
+             int16_t *odd),
+            (layer, input, scores, even, odd))
 
 /* ---- The scratch buffer -------------------------------------------------------------------------- */
 
@@ -881,8 +880,7 @@ static void run_layer(const neuralbits_layer *layer, const layer_input *input, i
 #define MOST_FEATURES(bytes) (42 * (uint64_t)(bytes) + 1)
 
 typedef struct {
-    size_t planes, voters, columns, pending, bits, activations, size;
-    unsigned plane_count;
+    size_t planes, voters, places, bits, activations, half, size;
 } scratch_layout;
 
 static size_t padded(size_t bytes)
@@ -890,8 +888,14 @@ static size_t padded(size_t bytes)
     return (bytes + 7) & ~(size_t)7;
 }
 
+static size_t columns_of(const neuralbits_model *model)
+{
+    return ((size_t)model->kept + ABREAST - 1) / ABREAST * ABREAST;
+}
+
 static int lay_out(const neuralbits_model *model, size_t longest_text, scratch_layout *s)
 {
+    size_t columns = columns_of(model);
     uint64_t most, votes_each = (uint64_t)(model->functions / model->stride) * model->dimensions;
     uint32_t widest = 0, i;
     if (longest_text > 0x1000000u)
@@ -899,17 +903,16 @@ static int lay_out(const neuralbits_model *model, size_t longest_text, scratch_l
     most = MOST_FEATURES(longest_text);
     if (most > ((uint64_t)1 << 63) / votes_each / most) /* so that the squares fit 64 bits */
         return 0;
-    s->plane_count = bit_length(most) > 3 ? bit_length(most) : 3;
     for (i = 0; i + 1 < model->layer_count; i++)
         if (model->layers[i].units > widest)
             widest = model->layers[i].units;
     s->planes = 0;
-    s->voters = s->planes + (size_t)model->kept * s->plane_count * sizeof(uint64_t);
-    s->columns = s->voters + padded(model->kept * sizeof(uint32_t));
-    s->pending = s->columns + (model->removed ? padded(model->functions * sizeof(uint32_t)) : 0);
-    s->bits = s->pending + (size_t)model->kept * ADDED * sizeof(uint64_t);
+    s->voters = s->planes + bit_length(most) * columns * sizeof(uint64_t);
+    s->places = s->voters + columns * sizeof(uint32_t);
+    s->bits = s->places + (model->removed ? padded(model->functions * sizeof(uint32_t)) : 0);
     s->activations = s->bits + words_of(network_inputs(model)) * model->code_bits * sizeof(uint64_t);
-    s->size = s->activations + 2 * padded(widest);
+    s->half = ((widest + 1) / 2 + 15) / 16 * 16 * sizeof(int16_t);
+    s->size = s->activations + 4 * s->half;
     return 1;
 }
 
@@ -919,21 +922,21 @@ size_t neuralbits_scratch_size(const neuralbits_model *model, size_t longest_tex
     return lay_out(model, longest_text, &s) ? s.size : 0;
 }
 
-static void number_columns(const neuralbits_model *model, uint32_t *columns)
+static void number_columns(const neuralbits_model *model, uint32_t *places)
 {
     const uint8_t *at = model->removed;
     uint32_t function, column = 0;
-    memset(columns, 0, model->functions * sizeof *columns);
+    memset(places, 0, model->functions * sizeof *places);
     while (at < model->settings_end && *at != ']') { /* checked when the model was opened */
         uint32_t number = 0;
         for (; *at >= '0' && *at <= '9'; at++)
             number = number * 10 + (*at - '0');
-        columns[number] = NOWHERE;
+        places[number] = NOWHERE;
         at += *at == ',';
     }
     for (function = 0; function < model->functions; function++)
-        if (columns[function] != NOWHERE)
-            columns[function] = column++;
+        if (places[function] != NOWHERE)
+            places[function] = column++;
 }
 
 /* Write the bits of a text; return how many features it has. */
@@ -943,16 +946,16 @@ static uint64_t project(const neuralbits_model *model, const char *text, size_t 
     votes v;
     v.model = model;
     v.planes = (uint64_t *)(void *)(scratch + s->planes);
-    v.pending = (uint64_t *)(void *)(scratch + s->pending);
     v.voters = (uint32_t *)(void *)(scratch + s->voters);
-    v.columns = model->removed ? (uint32_t *)(void *)(scratch + s->columns) : NULL;
-    v.plane_count = s->plane_count;
+    v.places = model->removed ? (uint32_t *)(void *)(scratch + s->places) : NULL;
+    v.columns = columns_of(model);
     v.features = 0;
+    v.most = 0;
     v.waiting_count = 0;
     memset(v.waiting, 0, sizeof v.waiting);
-    memset(scratch, 0, s->columns);
-    if (v.columns)
-        number_columns(model, v.columns);
+    memset(scratch, 0, s->places);
+    if (v.places)
+        number_columns(model, v.places);
     observe_text(&v, (const uint8_t *)text, bytes);
     write_bits(&v, bits);
     return v.features;
@@ -977,31 +980,44 @@ uint32_t neuralbits_intents(const neuralbits_model *model)
     return model->layers[model->layer_count - 1].units;
 }
 
+static void run_network(const neuralbits_model *model, const scratch_layout *s, uint8_t *scratch,
+                        const uint64_t *bits, int32_t *scores)
+{
+    layer_input input;
+    uint32_t i, unit;
+    memset(&input, 0, sizeof input);
+    input.bits = bits;
+    input.words = words_of(network_inputs(model));
+    input.code_bits = model->code_bits;
+    for (i = 0; i + 1 < model->layer_count; i++) {
+        uint8_t *halves = scratch + s->activations + (i & 1 ? 2 * s->half : 0);
+        int16_t *even = (int16_t *)(void *)halves, *odd = (int16_t *)(void *)(halves + s->half);
+        memset(halves, 0, 2 * s->half);
+        run_layer(&model->layers[i], &input, NULL, even, odd);
+        input.bits = NULL;
+        input.pairs = s->half / sizeof *even;
+        input.even = even;
+        input.odd = odd;
+        input.total = 0;
+        for (unit = 0; unit < model->layers[i].units; unit++)
+            input.total += value_at(&input, unit);
+    }
+    run_layer(&model->layers[i], &input, scores, NULL, NULL);
+}
+
 neuralbits_status neuralbits_score(const neuralbits_model *model, const char *text, size_t bytes,
                                    void *scratch, size_t scratch_size, int32_t *scores,
                                    neuralbits_answer *answer)
 {
     scratch_layout s;
-    layer_input input;
     uint64_t *bits, features;
-    int8_t *activations;
     uint32_t i, intents = neuralbits_intents(model), best = 0;
     int64_t lead = 0;
     if (!lay_out(model, bytes, &s) || s.size > scratch_size)
         return NEURALBITS_TOO_LONG;
     bits = (uint64_t *)(void *)((uint8_t *)scratch + s.bits);
-    activations = (int8_t *)scratch + s.activations;
     features = project(model, text, bytes, &s, scratch, bits);
-    input.bits = bits;
-    input.words = words_of(network_inputs(model));
-    input.code_bits = model->code_bits;
-    input.activations = NULL;
-    for (i = 0; i < model->layer_count; i++) {
-        int8_t *written = activations + (i & 1 ? (s.size - s.activations) / 2 : 0);
-        run_layer(&model->layers[i], &input, scores, written);
-        input.bits = NULL;
-        input.activations = written;
-    }
+    run_network(model, &s, scratch, bits, scores);
     for (i = 1; i < intents; i++)
         if (scores[i] > scores[best])
             best = i;
