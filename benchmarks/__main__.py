@@ -1,7 +1,6 @@
 """The command ``python -m benchmarks``; run it from the root of a checkout."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +16,7 @@ from model_training import data
 from model_training.budget import parse_size
 from model_training.datasets import PUBLIC
 from model_training.settings import Settings
-from neuralbits.errors import NeuralbitsError
+from neuralbits.errors import NeuralbitsError, ending_in_a_sentence
 from neuralbits.files import replacing
 
 DATASETS, SEEDS, SIZES = ",".join(PUBLIC), "0,1,2", f"{LARGE},{SMALL}"
@@ -103,17 +102,11 @@ def bench(
 
 
 def main() -> None:
-    """Run the command; what a user can mend is said in one sentence, without a traceback."""
+    """Run the command."""
     command = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     command.command()(bench)
-    try:
+    with ending_in_a_sentence("benchmarks"):
         command()
-    except NeuralbitsError as error:
-        sys.exit(f"benchmarks: {error}")
-    except OSError as error:
-        sys.exit(f"benchmarks: {error.filename or 'the system'}: {error.strerror or error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
 
 
 if __name__ == "__main__":

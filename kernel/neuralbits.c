@@ -1,6 +1,5 @@
 #include "neuralbits.h"
 
-#include <math.h>
 #include <string.h>
 
 /* On x86-64 what takes the time stands in three versions, compiled from the same lines, so that they give
@@ -267,18 +266,22 @@ static uint32_t murmur_of(const uint8_t *bytes, uint32_t count, uint32_t seed)
 
 /* ---- Votes (sections 4 and 5) -------------------------------------------------------------------- */
 
-#define TOGETHER 32 /* features that draw their random words at once */
-#define ABREAST 8   /* functions whose counts are compared at once; `columns` is a multiple of it */
+#define TOGETHER 64 /* features that draw their random words at once */
+#define ABREAST 32  /* functions whose counts are handled at once; `columns` is a multiple of it */
+#define RECENT 4    /* planes of the counts of recent votes, of which there are thus up to 15 */
 
 /* How often each dimension of a function was voted for, column by column: bit j of plane p is bit p of
- * dimension j's count. Adding a vote to all dimensions at once is then a few operations on words. */
+ * dimension j's count. Adding a vote to all dimensions at once is then a few operations on words.
+ * Recent votes are counted apart, so that a vote costs as much in a long text as in a short one. */
 typedef struct {
     const neuralbits_model *model;
-    uint64_t *planes;  /* plane_count rows of `columns` words */
-    uint32_t *voters;  /* kept: how many features took part in each function */
-    uint32_t *places;  /* functions: the column of each, or NOWHERE if it isn't kept; NULL if all are */
-    size_t columns;    /* kept, and as many more as make them a multiple of ABREAST */
-    uint32_t most; /* voters of any function; planes beyond its bits are empty */
+    uint64_t *planes;        /* rows of `columns` words */
+    uint64_t *recent_planes; /* RECENT such rows */
+    uint32_t *voters;        /* columns: how many features took part in each function */
+    uint32_t *recent_voters; /* likewise */
+    uint32_t *places; /* functions: the column of each, or NOWHERE if it isn't kept; NULL if all are */
+    size_t columns;   /* kept, and as many more as make them a multiple of ABREAST */
+    uint32_t most;    /* voters of any function; planes beyond its bits are empty */
     uint64_t features;
     uint32_t waiting[TOGETHER]; /* features that are yet to vote */
     unsigned waiting_count;
@@ -295,6 +298,30 @@ static unsigned log2_of(uint32_t power)
     return bits;
 }
 
+/* Add the recent votes to the counts, for functions abreast. */
+INLINED void settle(votes *v, size_t column)
+{
+    uint64_t carried[ABREAST] = {0};
+    unsigned p, i, used;
+    for (i = 0; i < ABREAST; i++) {
+        uint32_t voters = v->voters[column + i] += v->recent_voters[column + i];
+        v->most = voters > v->most ? voters : v->most;
+        v->recent_voters[column + i] = 0;
+    }
+    used = bit_length(v->most);
+    for (p = 0; p < used; p++) {
+        uint64_t *plane = v->planes + p * v->columns + column;
+        uint64_t *recent = v->recent_planes + p * v->columns + column;
+        for (i = 0; i < ABREAST; i++) {
+            uint64_t x = plane[i], y = p < RECENT ? recent[i] : 0;
+            plane[i] = x ^ y ^ carried[i];
+            carried[i] = (x & y) | ((x ^ y) & carried[i]);
+        }
+        if (p < RECENT)
+            memset(recent, 0, ABREAST * sizeof *recent);
+    }
+}
+
 /* Draw one word of each waiting feature's random stream. */
 INLINED void draw(const votes *v, uint32_t place, uint32_t words[TOGETHER])
 {
@@ -307,11 +334,11 @@ INLINED void draw(const votes *v, uint32_t place, uint32_t words[TOGETHER])
 INLINED void count_as_compiled(votes *v)
 {
     const neuralbits_model *model = v->model;
-    uint64_t *planes = v->planes, dimensions = low_bits(model->dimensions);
-    uint32_t *voters = v->voters, most = v->most, stride = model->stride;
+    uint64_t *planes = v->recent_planes, dimensions = low_bits(model->dimensions);
+    uint32_t *voters = v->recent_voters, stride = model->stride;
     uint32_t groups = model->functions / stride, group;
     uint32_t choices[TOGETHER] = {0}, low[TOGETHER], high[TOGETHER] = {0};
-    unsigned choice_bits = log2_of(stride), used = bit_length(most), i, p;
+    unsigned choice_bits = log2_of(stride), i, p;
     uint32_t choices_per_word = choice_bits ? 32 / choice_bits : groups, choice_place = 0;
     uint32_t sign_place = choice_bits ? (groups + choices_per_word - 1) / choices_per_word : 0;
     size_t columns = v->columns;
@@ -326,20 +353,19 @@ INLINED void count_as_compiled(votes *v)
             uint64_t signs = (low[i] | (uint64_t)high[i] << 32) & dimensions, *plane;
             if (v->places && (column = v->places[column]) == NOWHERE)
                 continue;
-            if (++voters[column] > most)
-                used = bit_length(most = voters[column]);
             plane = planes + column;
-            for (p = 0; p < used; p++) { /* as many for every vote: no end that can't be predicted */
+            for (p = 0; p < RECENT; p++) {
                 uint64_t counted = *plane;
                 *plane = counted ^ signs;
                 signs &= counted;
                 plane += columns;
             }
+            if (++voters[column] == (1u << RECENT) - 1)
+                settle(v, column / ABREAST * ABREAST);
         }
         for (i = 0; i < TOGETHER; i++)
             choices[i] >>= choice_bits;
     }
-    v->most = most;
     v->features += v->waiting_count;
     v->waiting_count = 0;
 }
@@ -607,13 +633,16 @@ static size_t words_of(uint32_t bits)
     return ((size_t)bits + 63) / 64;
 }
 
-INLINED void write_bits_as_compiled(const votes *v, uint64_t *bits)
+INLINED void write_bits_as_compiled(votes *v, uint64_t *bits)
 {
     const neuralbits_model *model = v->model;
     uint32_t d = model->dimensions;
     size_t words = words_of(network_inputs(model)), column;
     uint64_t all = low_bits(d), root = 0;
-    unsigned used = bit_length(v->most), i;
+    unsigned used, i;
+    for (column = 0; column < v->columns; column += ABREAST)
+        settle(v, column);
+    used = bit_length(v->most);
     memset(bits, 0, words * model->code_bits * sizeof *bits);
     if (model->code_bits == 2)
         root = square_root(squares(v, used) / ((uint64_t)model->kept * d));
@@ -646,7 +675,7 @@ INLINED void write_bits_as_compiled(const votes *v, uint64_t *bits)
     }
 }
 
-IN_VERSIONS(write_bits, (const votes *v, uint64_t *bits), (v, bits))
+IN_VERSIONS(write_bits, (votes * v, uint64_t *bits), (v, bits))
 
 /* ---- Layers (section 6) -------------------------------------------------------------------------- */
 
@@ -695,34 +724,32 @@ INLINED int32_t sum_of_bits(const layer_input *input, uint32_t inputs, const uin
 {
     const uint64_t *first = input->bits;
     const uint64_t *second = input->code_bits == 2 ? first + input->words : first;
-    uint64_t weights = inputs, unlike_first = 0, unlike_second = 0, rest = 0;
+    uint64_t weights = inputs, unlike = 0;
     size_t words = inputs / 64, i;
+    int32_t sum;
     if (!nonzero) {
         for (i = 0; i < words; i++) {
             uint64_t plus = word_at(positive + 8 * i);
-            unlike_first += popcount(first[i] ^ plus);
-            unlike_second += popcount(second[i] ^ plus);
+            unlike += 2 * (uint64_t)popcount(first[i] ^ plus) + popcount(second[i] ^ plus);
         }
     } else {
         for (weights = i = 0; i < words; i++) {
             uint64_t plus = word_at(positive + 8 * i), mask = word_at(nonzero + 8 * i);
             weights += popcount(mask);
-            unlike_first += popcount((first[i] ^ plus) & mask);
-            unlike_second += popcount((second[i] ^ plus) & mask);
+            unlike += 2 * (uint64_t)popcount((first[i] ^ plus) & mask);
+            unlike += popcount((second[i] ^ plus) & mask);
         }
     }
     if (inputs & 63) {
         size_t left = ((inputs & 63) + 7) / 8;
-        uint64_t plus = partial_word_at(positive + 8 * words, left);
-        rest = low_bits(inputs & 63);
+        uint64_t plus = partial_word_at(positive + 8 * words, left), mask = low_bits(inputs & 63);
         if (nonzero)
-            weights += popcount(rest &= partial_word_at(nonzero + 8 * words, left));
-        unlike_first += popcount((first[words] ^ plus) & rest);
-        unlike_second += popcount((second[words] ^ plus) & rest);
+            weights += popcount(mask &= partial_word_at(nonzero + 8 * words, left));
+        unlike += 2 * (uint64_t)popcount((first[words] ^ plus) & mask);
+        unlike += popcount((second[words] ^ plus) & mask);
     }
-    if (input->code_bits == 1)
-        return (int32_t)weights - 2 * (int32_t)unlike_first;
-    return 3 * (int32_t)weights - 2 * (int32_t)(2 * unlike_first + unlike_second);
+    sum = 3 * (int32_t)weights - 2 * (int32_t)unlike;
+    return input->code_bits == 2 ? sum : sum / 3; /* the only bit was taken for both */
 }
 
 /* The weighted sum of activations with weights of 4 or 8 bits. Taken as they are but for the sign's bit,
@@ -880,7 +907,7 @@ IN_VERSIONS(run_layer,
 #define MOST_FEATURES(bytes) (42 * (uint64_t)(bytes) + 1)
 
 typedef struct {
-    size_t planes, voters, places, bits, activations, half, size;
+    size_t planes, recent_planes, voters, recent_voters, places, bits, activations, half, size;
 } scratch_layout;
 
 static size_t padded(size_t bytes)
@@ -907,8 +934,10 @@ static int lay_out(const neuralbits_model *model, size_t longest_text, scratch_l
         if (model->layers[i].units > widest)
             widest = model->layers[i].units;
     s->planes = 0;
-    s->voters = s->planes + bit_length(most) * columns * sizeof(uint64_t);
-    s->places = s->voters + columns * sizeof(uint32_t);
+    s->recent_planes = s->planes + bit_length(most) * columns * sizeof(uint64_t);
+    s->voters = s->recent_planes + RECENT * columns * sizeof(uint64_t);
+    s->recent_voters = s->voters + columns * sizeof(uint32_t);
+    s->places = s->recent_voters + columns * sizeof(uint32_t);
     s->bits = s->places + (model->removed ? padded(model->functions * sizeof(uint32_t)) : 0);
     s->activations = s->bits + words_of(network_inputs(model)) * model->code_bits * sizeof(uint64_t);
     s->half = ((widest + 1) / 2 + 15) / 16 * 16 * sizeof(int16_t);
@@ -946,7 +975,9 @@ static uint64_t project(const neuralbits_model *model, const char *text, size_t 
     votes v;
     v.model = model;
     v.planes = (uint64_t *)(void *)(scratch + s->planes);
+    v.recent_planes = (uint64_t *)(void *)(scratch + s->recent_planes);
     v.voters = (uint32_t *)(void *)(scratch + s->voters);
+    v.recent_voters = (uint32_t *)(void *)(scratch + s->recent_voters);
     v.places = model->removed ? (uint32_t *)(void *)(scratch + s->places) : NULL;
     v.columns = columns_of(model);
     v.features = 0;
@@ -1029,18 +1060,61 @@ neuralbits_status neuralbits_score(const neuralbits_model *model, const char *te
     return NEURALBITS_OK;
 }
 
-void neuralbits_probabilities(const neuralbits_model *model, const int32_t *scores, double *result)
+/* ---- Probabilities ------------------------------------------------------------------------------- */
+
+/* e^x for x up to 0, to the last digit but one: 2^k·e^r, where r lies within ±ln 2 / 2 and e^r is the sum
+ * of its series. The mathematical library's own takes one number at a time. */
+INLINED double exponential(double x)
+{
+    static const double whole = 6755399441055744.0; /* 1.5·2^52: added, it rounds to a whole number */
+    double shifted_k, k, r, sum = 1.0 / 6227020800.0;
+    uint64_t bits;
+    x = x < -708 ? -708 : x; /* as near to 0 as makes no difference */
+    shifted_k = x * 1.4426950408889634 + whole;
+    k = shifted_k - whole;
+    r = x - k * 0.693147180369123816490; /* ln 2 in two parts, so that the first product is exact */
+    r -= k * 1.90821492927058770002e-10;
+    sum = sum * r + 1.0 / 479001600.0;
+    sum = sum * r + 1.0 / 39916800.0;
+    sum = sum * r + 1.0 / 3628800.0;
+    sum = sum * r + 1.0 / 362880.0;
+    sum = sum * r + 1.0 / 40320.0;
+    sum = sum * r + 1.0 / 5040.0;
+    sum = sum * r + 1.0 / 720.0;
+    sum = sum * r + 1.0 / 120.0;
+    sum = sum * r + 1.0 / 24.0;
+    sum = sum * r + 1.0 / 6.0;
+    sum = sum * r + 0.5;
+    sum = sum * r + 1.0;
+    sum = sum * r + 1.0;
+    memcpy(&bits, &shifted_k, sizeof bits); /* its lowest bits are those of k */
+    bits = (bits + 1023) << 52;
+    memcpy(&r, &bits, sizeof r);
+    return sum * r;
+}
+
+INLINED void probabilities_as_compiled(const neuralbits_model *model, const int32_t *scores,
+                                       double *result)
 {
     uint32_t i, intents = neuralbits_intents(model);
     int32_t most = scores[0];
     double total = 0;
     for (i = 1; i < intents; i++)
-        if (scores[i] > most)
-            most = scores[i];
+        most = scores[i] > most ? scores[i] : most;
     for (i = 0; i < intents; i++)
-        total += result[i] = exp(((double)scores[i] - most) * model->logit);
+        result[i] = exponential(((double)scores[i] - most) * model->logit);
+    for (i = 0; i < intents; i++)
+        total += result[i];
     for (i = 0; i < intents; i++)
         result[i] /= total;
+}
+
+IN_VERSIONS(probabilities, (const neuralbits_model *model, const int32_t *scores, double *result),
+            (model, scores, result))
+
+void neuralbits_probabilities(const neuralbits_model *model, const int32_t *scores, double *result)
+{
+    probabilities(model, scores, result);
 }
 
 /* ---- The file (docs/artifact.md) ----------------------------------------------------------------- */

@@ -14,7 +14,7 @@ from rich.table import Table
 
 import neuralbits
 from neuralbits import blas
-from neuralbits.errors import NeuralbitsError
+from neuralbits.errors import NeuralbitsError, ending_in_a_sentence
 from neuralbits.tables import Format
 
 if TYPE_CHECKING:
@@ -62,16 +62,10 @@ WIDTHS = (
 
 
 def main() -> None:
-    """Run the command; what a user can mend is said in one sentence, without a traceback."""
+    """Run the command."""
     blas.one_thread()
-    try:
+    with ending_in_a_sentence("neuralbits"):
         cli()
-    except NeuralbitsError as error:
-        sys.exit(f"neuralbits: {error}")
-    except OSError as error:
-        sys.exit(f"neuralbits: {error.filename or 'the system'}: {error.strerror or error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
 
 
 def _require(package: str, extra: str) -> None:
