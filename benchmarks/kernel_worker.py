@@ -11,11 +11,9 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-import fasttext
 import numpy as np
 
 import neuralbits
-from benchmarks.peers.fasttext_peer import prepare
 from neuralbits import artifact, reference
 
 ROUNDS = 7
@@ -46,13 +44,8 @@ def one_by_one(classify: Callable[[str], object], texts: Sequence[str]) -> float
     return statistics.median(nanoseconds(lambda text=text: classify(text)) for text in texts)  # type: ignore[misc]
 
 
-def cost_of_length(classifier: neuralbits.Classifier, texts: Sequence[str]) -> dict[str, float]:
-    """Fit a straight line to the time of texts of growing length.
-
-    Returns:
-        Nanoseconds of a call and of each character, and ``residual``, how far the furthest time
-        lies from the line, as a share of that time.
-    """
+def by_length(classifier: neuralbits.Classifier, texts: Sequence[str]) -> list[float]:
+    """Time texts of each of `LENGTHS`: the median of each, nanoseconds."""
     running = " ".join(texts)
     taken = []
     for length in LENGTHS:
@@ -61,10 +54,20 @@ def cost_of_length(classifier: neuralbits.Classifier, texts: Sequence[str]) -> d
         classify = lambda parts=parts: [classifier.classify(part) for part in parts]  # noqa: E731
         times = max(1, round(ENOUGH / nanoseconds(classify)))
         taken.append(statistics.median(nanoseconds(classify, times) / 5 for _ in range(ROUNDS)))
-    measured = np.array(taken)
-    terms = np.stack([np.ones(len(LENGTHS)), LENGTHS], axis=1)
+    return taken
+
+
+def line(lengths: Sequence[int], times: Sequence[float]) -> dict[str, float]:
+    """Fit a straight line to times by length.
+
+    Returns:
+        What a ``call`` takes and each ``character``, and ``residual``, how far the furthest time
+        lies from the line, as a share of that time.
+    """
+    measured = np.array(times)
+    terms = np.stack([np.ones(len(lengths)), lengths], axis=1)
     # Divided by what was measured, so that the shortest text counts as much as the longest.
-    fixed, each = np.linalg.lstsq(terms / measured[:, None], np.ones(len(LENGTHS)), rcond=None)[0]
+    fixed, each = np.linalg.lstsq(terms / measured[:, None], np.ones(len(lengths)), rcond=None)[0]
     residual = np.abs(1 - terms @ (fixed, each) / measured).max()
     return {"call": float(fixed), "character": float(each), "residual": float(residual)}
 
@@ -82,6 +85,10 @@ def starts(path: str, text: str) -> tuple[float, float]:
 
 def main() -> None:
     """Measure, and print."""
+    import fasttext  # which only the peers' environment has
+
+    from benchmarks.peers.fasttext_peer import prepare
+
     path, model_path = sys.argv[1:]
     texts: list[str] = json.load(sys.stdin)
     prepared = [prepare(text) for text in texts]
@@ -116,7 +123,7 @@ def main() -> None:
         "batch": [batch / LIST, fasttext_batch / LIST],
         "reference": [batch / LIST, reference_batch / REFERENCE_LIST],
         "threads": [one_thread / LONG_LIST, two_threads / LONG_LIST],
-        "length": cost_of_length(classifier, texts),
+        "length": line(LENGTHS, by_length(classifier, texts)),
         "start": [start, numpy_start],
         "features": statistics.mean(
             len(artifact.read(path).projection.features(text)) for text in texts[:500]

@@ -553,7 +553,6 @@ static void observe_text(votes *v, const uint8_t *text, size_t bytes)
         murmur_add(&o.bigram, &space, 1);
         vote(v, murmur_end(&o.bigram));
     }
-    count(v);
 }
 
 /* ---- Bits (section 5) ---------------------------------------------------------------------------- */
@@ -904,7 +903,7 @@ IN_VERSIONS(run_layer,
 /* ---- The scratch buffer -------------------------------------------------------------------------- */
 
 /* No byte of UTF-8 becomes more than 6 code points, and none of those is in more than 7 n-grams. */
-#define MOST_FEATURES(bytes) (42 * (uint64_t)(bytes) + 1)
+#define MOST_FEATURES(bytes) (NEURALBITS_FEATURES_PER_BYTE * (uint64_t)(bytes) + 1)
 
 typedef struct {
     size_t planes, recent_planes, voters, recent_voters, places, bits, activations, half, size;
@@ -968,26 +967,30 @@ static void number_columns(const neuralbits_model *model, uint32_t *places)
             places[function] = column++;
 }
 
+static void start_votes(votes *v, const neuralbits_model *model, const scratch_layout *s,
+                        uint8_t *scratch)
+{
+    memset(v, 0, sizeof *v);
+    v->model = model;
+    v->planes = (uint64_t *)(void *)(scratch + s->planes);
+    v->recent_planes = (uint64_t *)(void *)(scratch + s->recent_planes);
+    v->voters = (uint32_t *)(void *)(scratch + s->voters);
+    v->recent_voters = (uint32_t *)(void *)(scratch + s->recent_voters);
+    v->places = model->removed ? (uint32_t *)(void *)(scratch + s->places) : NULL;
+    v->columns = columns_of(model);
+    memset(scratch, 0, s->places);
+    if (v->places)
+        number_columns(model, v->places);
+}
+
 /* Write the bits of a text; return how many features it has. */
 static uint64_t project(const neuralbits_model *model, const char *text, size_t bytes,
                         const scratch_layout *s, uint8_t *scratch, uint64_t *bits)
 {
     votes v;
-    v.model = model;
-    v.planes = (uint64_t *)(void *)(scratch + s->planes);
-    v.recent_planes = (uint64_t *)(void *)(scratch + s->recent_planes);
-    v.voters = (uint32_t *)(void *)(scratch + s->voters);
-    v.recent_voters = (uint32_t *)(void *)(scratch + s->recent_voters);
-    v.places = model->removed ? (uint32_t *)(void *)(scratch + s->places) : NULL;
-    v.columns = columns_of(model);
-    v.features = 0;
-    v.most = 0;
-    v.waiting_count = 0;
-    memset(v.waiting, 0, sizeof v.waiting);
-    memset(scratch, 0, s->places);
-    if (v.places)
-        number_columns(model, v.places);
+    start_votes(&v, model, s, scratch);
     observe_text(&v, (const uint8_t *)text, bytes);
+    count(&v);
     write_bits(&v, bits);
     return v.features;
 }
@@ -1003,6 +1006,24 @@ neuralbits_status neuralbits_project(const neuralbits_model *model, const char *
     observed = project(model, text, bytes, &s, scratch, bits);
     if (features)
         *features = observed;
+    return NEURALBITS_OK;
+}
+
+neuralbits_status neuralbits_project_features(const neuralbits_model *model,
+                                              const uint32_t *features, size_t count_of_features,
+                                              void *scratch, size_t scratch_size, uint64_t *bits)
+{
+    votes v;
+    scratch_layout s;
+    size_t i;
+    if (!lay_out(model, count_of_features / NEURALBITS_FEATURES_PER_BYTE + 1, &s) ||
+        s.size > scratch_size)
+        return NEURALBITS_TOO_LONG;
+    start_votes(&v, model, &s, scratch);
+    for (i = 0; i < count_of_features; i++)
+        vote(&v, features[i]);
+    count(&v);
+    write_bits(&v, bits);
     return NEURALBITS_OK;
 }
 
@@ -1588,6 +1609,19 @@ static neuralbits_status check_layer(const tensor_table *table, neuralbits_layer
             return NEURALBITS_MALFORMED;
     }
     return sums_fit(layer, largest_input) ? NEURALBITS_OK : NEURALBITS_MALFORMED;
+}
+
+neuralbits_status neuralbits_open_projection(neuralbits_model *model, const void *settings,
+                                             size_t size)
+{
+    json j;
+    uint32_t removed = 0, functions = 0;
+    memset(model, 0, sizeof *model);
+    memset(&j, 0, sizeof j);
+    j.at = settings;
+    j.end = model->settings_end = j.at + size;
+    read_projection(&j, model, &removed, &functions);
+    return j.failed ? NEURALBITS_MALFORMED : check_projection(model, removed, functions);
 }
 
 neuralbits_status neuralbits_open(neuralbits_model *model, const void *file, size_t size)

@@ -15,6 +15,7 @@ extern "C" {
 #endif
 
 #define NEURALBITS_MOST_LAYERS 4
+#define NEURALBITS_FEATURES_PER_BYTE 42 /* no text has more */
 
 typedef enum {
     NEURALBITS_OK = 0,
@@ -73,6 +74,10 @@ typedef struct {
 /* Read a file that lies in memory, and will as long as the model is used. */
 neuralbits_status neuralbits_open(neuralbits_model *model, const void *file, size_t size);
 
+/* Read a projection's settings alone, a JSON object as in the file, to project without a network. */
+neuralbits_status neuralbits_open_projection(neuralbits_model *model, const void *settings,
+                                             size_t size);
+
 /* Return the number of intents. */
 uint32_t neuralbits_intents(const neuralbits_model *model);
 
@@ -85,6 +90,12 @@ size_t neuralbits_scratch_size(const neuralbits_model *model, size_t longest_tex
 neuralbits_status neuralbits_project(const neuralbits_model *model, const char *text, size_t bytes,
                                      void *scratch, size_t scratch_size, uint64_t *bits,
                                      uint64_t *features);
+
+/* Project features that were observed elsewhere, as training does, which leaves some of a text's out. The
+ * scratch buffer is to do for a text of features / NEURALBITS_FEATURES_PER_BYTE + 1 bytes. */
+neuralbits_status neuralbits_project_features(const neuralbits_model *model,
+                                              const uint32_t *features, size_t count_of_features,
+                                              void *scratch, size_t scratch_size, uint64_t *bits);
 
 /* Score every intent: neuralbits_intents(model) numbers. The text is UTF-8; each longest part that can't
  * become a character, and each surrogate, counts as U+FFFD. */

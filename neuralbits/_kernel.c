@@ -281,6 +281,83 @@ static PyObject *Model_scores(Model *self, PyObject *texts)
     return result;
 }
 
+/* ---- Projecting for training ----------------------------------------------------------------------- */
+
+/* Project texts, given as features, one text after another. No Python here. */
+static neuralbits_status project_all(const neuralbits_model *model, const uint32_t *features,
+                                     const int64_t *counts, size_t texts, void *scratch,
+                                     size_t scratch_size, uint64_t *bits, size_t words)
+{
+    neuralbits_status status = NEURALBITS_OK;
+    size_t text;
+    for (text = 0; text < texts && status == NEURALBITS_OK; text++) {
+        status = neuralbits_project_features(model, features, (size_t)counts[text], scratch,
+                                             scratch_size, bits + text * words);
+        features += counts[text];
+    }
+    return status;
+}
+
+PyDoc_STRVAR(project_doc,
+             "project(settings, features, counts)\n--\n\n"
+             "Project texts by their features.\n\n"
+             "Args:\n"
+             "    settings: the projection's, as the file's JSON.\n"
+             "    features: uint32, those of one text after another.\n"
+             "    counts: int64, how many each of N texts has.\n\n"
+             "Returns:\n"
+             "    N rows of uint64 words: of the first bits, then of the second ones, if there are two.");
+
+static PyObject *project(PyObject *module, PyObject *arguments)
+{
+    Py_buffer settings, features, counts;
+    neuralbits_model model;
+    PyObject *result = NULL;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "y*y*y*:project", &settings, &features, &counts))
+        return NULL;
+    if (neuralbits_open_projection(&model, settings.buf, (size_t)settings.len) != NEURALBITS_OK) {
+        PyErr_SetString(PyExc_ValueError, "these are no settings of a projection");
+    } else {
+        size_t texts = (size_t)counts.len / sizeof(int64_t), text, most = 0, total = 0;
+        size_t inputs = (size_t)model.kept *
+                        (model.blocks ? (size_t)1 << model.dimensions : model.dimensions);
+        size_t words = (inputs + 63) / 64 * model.code_bits, scratch_size;
+        const int64_t *each = counts.buf;
+        for (text = 0; text < texts; text++) {
+            most = (size_t)each[text] > most ? (size_t)each[text] : most;
+            total += (size_t)each[text];
+        }
+        scratch_size = neuralbits_scratch_size(&model, most / NEURALBITS_FEATURES_PER_BYTE + 1);
+        if (total != (size_t)features.len / sizeof(uint32_t) || most > total || !scratch_size) {
+            PyErr_SetString(PyExc_ValueError, "there are other features than were counted");
+        } else {
+            void *scratch = PyMem_Malloc(scratch_size);
+            result = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(texts * words * sizeof(uint64_t)));
+            if (!scratch && result) {
+                Py_CLEAR(result);
+                PyErr_NoMemory();
+            } else if (result) {
+                uint64_t *bits = (uint64_t *)(void *)PyBytes_AsString(result);
+                neuralbits_status status;
+                Py_BEGIN_ALLOW_THREADS
+                status = project_all(&model, features.buf, each, texts, scratch, scratch_size, bits,
+                                     words);
+                Py_END_ALLOW_THREADS
+                if (status != NEURALBITS_OK) {
+                    Py_CLEAR(result);
+                    PyErr_SetString(PyExc_ValueError, "a text has too many features");
+                }
+            }
+            PyMem_Free(scratch);
+        }
+    }
+    PyBuffer_Release(&settings);
+    PyBuffer_Release(&features);
+    PyBuffer_Release(&counts);
+    return result;
+}
+
 /* ---- The type -------------------------------------------------------------------------------------- */
 
 static int Model_init(Model *self, PyObject *arguments, PyObject *keywords)
@@ -349,8 +426,14 @@ static PyType_Spec Model_spec = {
     "neuralbits._kernel.Model", sizeof(Model), 0, Py_TPFLAGS_DEFAULT, Model_slots,
 };
 
+static PyMethodDef functions[] = {
+    {"project", project, METH_VARARGS, project_doc},
+    {NULL, NULL, 0, NULL},
+};
+
 static struct PyModuleDef module = {
-    PyModuleDef_HEAD_INIT, "neuralbits._kernel", "The C kernel.", -1, NULL, NULL, NULL, NULL, NULL,
+    PyModuleDef_HEAD_INIT, "neuralbits._kernel", "The C kernel.", -1, functions, NULL, NULL, NULL,
+    NULL,
 };
 
 PyMODINIT_FUNC PyInit__kernel(void)

@@ -17,6 +17,25 @@ else:
     COMPILED = True
 
 
+def project(
+    settings: bytes, features: "npt.NDArray[np.uint32]", counts: "npt.NDArray[np.int64]"
+) -> "npt.NDArray[np.uint64]":
+    """Project texts by their features, as training does.
+
+    Args:
+        settings: the projection's, as the file's JSON has them.
+        features: shape (n,), those of one text after another.
+        counts: shape (N,), how many each text has; they add up to n.
+
+    Returns:
+        Shape (N, w): ⌈I/64⌉ words of first bits, then as many of second ones, if there are two.
+    """
+    import numpy as np
+
+    words = np.frombuffer(_kernel.project(settings, features, counts), np.uint64)
+    return words.reshape(len(counts), -1)
+
+
 class Refused(Exception):
     """The kernel can't use a file; the reference can, or knows why not."""
 

@@ -9,14 +9,14 @@ import sysconfig
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import neuralbits
-from neuralbits import artifact, kernel
+from neuralbits import artifact, kernel, manifest
 from neuralbits.kernel import Kernel, Refused
 from neuralbits.manifest import ArtifactError
 from tests.homes import make_artifact
@@ -139,3 +139,19 @@ def test_the_installation_compiles_the_kernel_and_does_without_a_compiler(
         check=True,
     ).stdout
     assert said.split() == [str(installed / "neuralbits" / "__init__.py"), backend, "turn_on"]
+
+
+def test_features_are_projected_as_they_were_counted() -> None:
+    settings = manifest.dump(asdict(HELD.projection)).encode()
+    features = HELD.projection.features("turn on the lamp")
+    for wrong in (
+        [len(features) - 1],
+        [len(features), 1],
+        [-1, len(features) + 1],
+        [2**62, -(2**62)],
+    ):
+        with pytest.raises(ValueError, match="other features than were counted"):
+            kernel.project(settings, features, np.array(wrong, dtype=np.int64))
+    with pytest.raises(ValueError, match="no settings"):
+        kernel.project(b'{"functions":0}', features, np.array([len(features)]))
+    assert kernel.project(settings, features[:0], np.array([0, 0])).shape == (2, 32)

@@ -1,5 +1,6 @@
 """A corpus of texts in, the reference's bits out, with or without parts dropped at random."""
 
+from collections.abc import Iterator
 from itertools import product
 
 import numpy as np
@@ -9,8 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model_training.observed_ngrams import Dropping, ObservedNgrams
+from neuralbits import kernel
 from neuralbits.ngrams import FAMILIES, spans
 from neuralbits.projection import Projection
+
+
+@pytest.fixture(autouse=True, scope="module", params=[True, False], ids=["kernel", "without"])
+def _compiled_or_not(request: pytest.FixtureRequest) -> Iterator[None]:
+    if request.param and not kernel.COMPILED:
+        pytest.skip("the kernel isn't compiled")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kernel, "COMPILED", request.param)
+        yield
+
 
 SMALL = Projection(functions=8, dimensions=10, stride=4)
 UTTERANCES = ("turn on the lamp", "", "lights off please", "set a timer for 10 minutes", "off")
