@@ -76,10 +76,14 @@ static uint32_t u32_at(const uint8_t *at)
     return at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
 }
 
+static int32_t as_signed(uint32_t x)
+{
+    return x < 0x80000000u ? (int32_t)x : (int32_t)(x - 0x80000000u) + INT32_MIN;
+}
+
 static int32_t i32_at(const uint8_t *at)
 {
-    uint32_t x = u32_at(at);
-    return x < 0x80000000u ? (int32_t)x : (int32_t)(x - 0x80000000u) + INT32_MIN;
+    return as_signed(u32_at(at));
 }
 
 static int32_t i16_at(const uint8_t *at)
@@ -708,6 +712,11 @@ static int32_t weight_at(const uint8_t *weights, neuralbits_precision precision,
     return weights[i] < 128 ? (int32_t)weights[i] : (int32_t)weights[i] - 256;
 }
 
+static unsigned value_bits(neuralbits_precision precision)
+{
+    return precision == NEURALBITS_INT8 ? 8 : precision == NEURALBITS_INT4 ? 4 : 1;
+}
+
 static const uint8_t *row_of(const neuralbits_layer *layer, uint32_t unit)
 {
     size_t inputs = layer->inputs;
@@ -716,43 +725,61 @@ static const uint8_t *row_of(const neuralbits_layer *layer, uint32_t unit)
                                                                           : (inputs + 7) / 8);
 }
 
-/* The weighted sum of bits with weights of one bit, or with those of them that aren't 0: of both bits of
- * each sum, the first of which counts double. Where bit and weight agree that gives 1, otherwise -1. */
-INLINED int32_t sum_of_bits(const layer_input *input, uint32_t inputs, const uint8_t *nonzero,
-                            const uint8_t *positive)
+#define ROWS_ABREAST 4
+
+/* The weighted sums of bits with weights of one bit, or with those of them that aren't 0, for rows abreast:
+ * of both bits of each sum, the first of which counts double. Where bit and weight agree that gives 1,
+ * otherwise -1. */
+INLINED void sums_of_bits(const neuralbits_layer *layer, const layer_input *input, uint32_t unit,
+                          uint32_t rows, int32_t *sums)
 {
     const uint64_t *first = input->bits;
     const uint64_t *second = input->code_bits == 2 ? first + input->words : first;
-    uint64_t weights = inputs, unlike = 0;
-    size_t words = inputs / 64, i;
-    int32_t sum;
+    const uint8_t *positive = row_of(layer, unit), *nonzero = NULL;
+    uint64_t weights[ROWS_ABREAST], unlike[ROWS_ABREAST] = {0};
+    size_t length = ((size_t)layer->inputs + 7) / 8, words = layer->inputs / 64, i;
+    unsigned rest = layer->inputs & 63;
+    uint32_t row;
+    if (layer->precision == NEURALBITS_TERNARY) {
+        nonzero = positive;
+        positive = row_of(layer, layer->units + unit); /* in the second plane */
+    }
+    for (row = 0; row < rows; row++)
+        weights[row] = nonzero ? 0 : layer->inputs;
     if (!nonzero) {
-        for (i = 0; i < words; i++) {
-            uint64_t plus = word_at(positive + 8 * i);
-            unlike += 2 * (uint64_t)popcount(first[i] ^ plus) + popcount(second[i] ^ plus);
-        }
+        for (i = 0; i < words; i++)
+            for (row = 0; row < rows; row++) {
+                uint64_t plus = word_at(positive + row * length + 8 * i);
+                unlike[row] += 2 * (uint64_t)popcount(first[i] ^ plus) + popcount(second[i] ^ plus);
+            }
     } else {
-        for (weights = i = 0; i < words; i++) {
-            uint64_t plus = word_at(positive + 8 * i), mask = word_at(nonzero + 8 * i);
-            weights += popcount(mask);
-            unlike += 2 * (uint64_t)popcount((first[i] ^ plus) & mask);
-            unlike += popcount((second[i] ^ plus) & mask);
+        for (i = 0; i < words; i++)
+            for (row = 0; row < rows; row++) {
+                uint64_t plus = word_at(positive + row * length + 8 * i);
+                uint64_t mask = word_at(nonzero + row * length + 8 * i);
+                weights[row] += popcount(mask);
+                unlike[row] += 2 * (uint64_t)popcount((first[i] ^ plus) & mask);
+                unlike[row] += popcount((second[i] ^ plus) & mask);
+            }
+    }
+    for (row = 0; row < rows; row++) {
+        if (rest) {
+            size_t at = row * length + 8 * words, left = (rest + 7) / 8;
+            uint64_t plus = partial_word_at(positive + at, left), mask = low_bits(rest);
+            if (nonzero)
+                weights[row] += popcount(mask &= partial_word_at(nonzero + at, left));
+            unlike[row] += 2 * (uint64_t)popcount((first[words] ^ plus) & mask);
+            unlike[row] += popcount((second[words] ^ plus) & mask);
         }
+        sums[row] = 3 * (int32_t)weights[row] - 2 * (int32_t)unlike[row];
+        if (input->code_bits == 1) /* which was taken for both */
+            sums[row] /= 3;
     }
-    if (inputs & 63) {
-        size_t left = ((inputs & 63) + 7) / 8;
-        uint64_t plus = partial_word_at(positive + 8 * words, left), mask = low_bits(inputs & 63);
-        if (nonzero)
-            weights += popcount(mask &= partial_word_at(nonzero + 8 * words, left));
-        unlike += 2 * (uint64_t)popcount((first[words] ^ plus) & mask);
-        unlike += popcount((second[words] ^ plus) & mask);
-    }
-    sum = 3 * (int32_t)weights - 2 * (int32_t)unlike;
-    return input->code_bits == 2 ? sum : sum / 3; /* the only bit was taken for both */
 }
 
 /* The weighted sum of activations with weights of 4 or 8 bits. Taken as they are but for the sign's bit,
- * weights are too large by 8 or by 128; so the sum is by as many times that of the activations.
+ * weights are too large by 8 or by 128; so the sum is by as many times that of the activations. On the way it
+ * may exceed 32 bits, and is right modulo 2^32.
  *
  * Vectors take 16 pairs at once, so a row is read on into the next one, where the activations are 0. */
 INLINED int32_t product(const neuralbits_layer *layer, const uint8_t *weights,
@@ -760,19 +787,19 @@ INLINED int32_t product(const neuralbits_layer *layer, const uint8_t *weights,
 {
     const int16_t *even = input->even, *odd = input->odd;
     size_t left = layer->weight_bytes - (size_t)(weights - layer->weights), pairs = input->pairs, i;
-    int32_t sum = 0;
+    uint32_t sum = 0;
     if (layer->precision == NEURALBITS_INT4) {
         pairs = pairs < left ? pairs : left;
         for (i = 0; i < pairs; i++)
-            sum += ((weights[i] & 15) ^ 8) * even[i] + (weights[i] >> 4 ^ 8) * odd[i];
-        return sum - 8 * input->total;
+            sum += (uint32_t)(((weights[i] & 15) ^ 8) * even[i] + (weights[i] >> 4 ^ 8) * odd[i]);
+        return as_signed(sum - 8 * (uint32_t)input->total);
     }
     pairs = pairs < left / 2 ? pairs : left / 2;
     for (i = 0; i < pairs; i++)
-        sum += (weights[2 * i] ^ 128) * even[i] + (weights[2 * i + 1] ^ 128) * odd[i];
+        sum += (uint32_t)((weights[2 * i] ^ 128) * even[i] + (weights[2 * i + 1] ^ 128) * odd[i]);
     if (2 * pairs < layer->inputs)
-        sum += (weights[2 * pairs] ^ 128) * even[pairs];
-    return sum - 128 * input->total;
+        sum += (uint32_t)((weights[2 * pairs] ^ 128) * even[pairs]);
+    return as_signed(sum - 128 * (uint32_t)input->total);
 }
 
 INLINED int32_t dense_sum(const neuralbits_layer *layer, const layer_input *input, uint32_t unit)
@@ -780,7 +807,7 @@ INLINED int32_t dense_sum(const neuralbits_layer *layer, const layer_input *inpu
     uint32_t inputs = layer->inputs, i;
     const uint8_t *w = row_of(layer, unit), *nonzero = NULL;
     int32_t sum = 0;
-    if (layer->precision == NEURALBITS_INT4 || layer->precision == NEURALBITS_INT8) {
+    if (value_bits(layer->precision) > 1) {
         if (!input->bits)
             return product(layer, w, input);
         for (i = 0; i < inputs; i++)
@@ -789,14 +816,28 @@ INLINED int32_t dense_sum(const neuralbits_layer *layer, const layer_input *inpu
     }
     if (layer->precision == NEURALBITS_TERNARY) {
         nonzero = w;
-        w = row_of(layer, layer->units + unit); /* in the second plane */
+        w = row_of(layer, layer->units + unit);
     }
-    if (input->bits)
-        return sum_of_bits(input, inputs, nonzero, w);
     for (i = 0; i < inputs; i++)
         if (!nonzero || nonzero[i >> 3] >> (i & 7) & 1)
             sum += w[i >> 3] >> (i & 7) & 1 ? value_at(input, i) : -value_at(input, i);
     return sum;
+}
+
+/* Take the sums of one row, or of rows abreast; return how many. */
+INLINED uint32_t dense_sums(const neuralbits_layer *layer, const layer_input *input, uint32_t unit,
+                            int32_t *sums)
+{
+    if (!input->bits || value_bits(layer->precision) > 1) {
+        sums[0] = dense_sum(layer, input, unit);
+        return 1;
+    }
+    if (layer->units - unit < ROWS_ABREAST) {
+        sums_of_bits(layer, input, unit, 1, sums);
+        return 1;
+    }
+    sums_of_bits(layer, input, unit, ROWS_ABREAST, sums);
+    return ROWS_ABREAST;
 }
 
 /* The weights of a sparse layer that aren't 0, in their order (docs/artifact.md). */
@@ -809,11 +850,6 @@ typedef struct {
 } sparse_reader;
 
 #define SPARSE_HEADER 5
-
-static unsigned value_bits(neuralbits_precision precision)
-{
-    return precision == NEURALBITS_INT8 ? 8 : precision == NEURALBITS_INT4 ? 4 : 1;
-}
 
 static int sparse_start(sparse_reader *r, const neuralbits_layer *layer)
 {
@@ -868,29 +904,42 @@ static int64_t shifted(int64_t x, unsigned by)
     return x >= 0 ? x >> by : -((-x + ((int64_t)1 << by) - 1) >> by);
 }
 
+/* Add what the weights of one row of a sparse layer give. */
+static int32_t sparse_sum(sparse_reader *r, int *more, const neuralbits_layer *layer,
+                          const layer_input *input, uint32_t unit)
+{
+    int32_t sum = 0;
+    while (*more && (r->place - 1) / layer->inputs == unit) {
+        uint32_t i = (uint32_t)((r->place - 1) % layer->inputs);
+        sum += sparse_value(r, layer->precision) * value_at(input, i);
+        *more = r->next < r->count && sparse_next(r);
+    }
+    return sum;
+}
+
 INLINED void run_layer_as_compiled(const neuralbits_layer *layer, const layer_input *input,
                                    int32_t *scores, int16_t *even, int16_t *odd)
 {
     sparse_reader reader = {0};
-    int more = 0;
-    uint32_t unit;
-    if (layer->sparse && sparse_start(&reader, layer))
-        more = reader.count && sparse_next(&reader);
-    for (unit = 0; unit < layer->units; unit++) {
-        int32_t sum = i32_at(layer->bias + 4 * (size_t)unit);
-        if (!layer->sparse)
-            sum += dense_sum(layer, input, unit);
-        for (; more && (reader.place - 1) / layer->inputs == unit;
-             more = reader.next < reader.count && sparse_next(&reader))
-            sum += sparse_value(&reader, layer->precision) *
-                   value_at(input, (uint32_t)((reader.place - 1) % layer->inputs));
-        if (layer->multiplier) {
-            int32_t low = layer->relu ? 0 : -127;
-            int64_t x = (int64_t)sum * i16_at(layer->multiplier + 2 * (size_t)unit);
-            x = shifted(x, layer->shift);
-            (unit & 1 ? odd : even)[unit >> 1] = (int16_t)(x < low ? low : x > 127 ? 127 : x);
-        } else {
-            scores[unit] = sum;
+    int more = layer->sparse && sparse_start(&reader, layer) && reader.count && sparse_next(&reader);
+    uint32_t unit = 0;
+    while (unit < layer->units) {
+        int32_t sums[ROWS_ABREAST];
+        uint32_t rows = 1, row;
+        if (layer->sparse)
+            sums[0] = sparse_sum(&reader, &more, layer, input, unit);
+        else
+            rows = dense_sums(layer, input, unit, sums);
+        for (row = 0; row < rows; row++, unit++) {
+            int32_t sum = i32_at(layer->bias + 4 * (size_t)unit) + sums[row];
+            if (layer->multiplier) {
+                int32_t low = layer->relu ? 0 : -127;
+                int64_t x = (int64_t)sum * i16_at(layer->multiplier + 2 * (size_t)unit);
+                x = shifted(x, layer->shift);
+                (unit & 1 ? odd : even)[unit >> 1] = (int16_t)(x < low ? low : x > 127 ? 127 : x);
+            } else {
+                scores[unit] = sum;
+            }
         }
     }
 }
