@@ -1,5 +1,6 @@
 #include "neuralbits.h"
 
+#include <float.h>
 #include <string.h>
 
 /* On x86-64 what takes the time stands in three versions, compiled from the same lines, so that they give
@@ -16,7 +17,11 @@
 #if VERSIONS
 #define INLINED static inline __attribute__((always_inline))
 #define AVX2 "avx2,popcnt"
+#ifdef __clang__ /* which ignores the whole list for a word that it doesn't know */
+#define AVX512 AVX2 ",avx512vl,avx512vpopcntdq"
+#else
 #define AVX512 AVX2 ",avx512vl,avx512vpopcntdq,prefer-vector-width=256"
+#endif
 #define IN_VERSIONS(function, parameters, arguments)                                                \
     __attribute__((target(AVX512))) static void function##_avx512 parameters                       \
     {                                                                                              \
@@ -1739,7 +1744,7 @@ neuralbits_status neuralbits_open(neuralbits_model *model, const void *file, siz
     if (!supported || table.beyond)
         return NEURALBITS_UNSUPPORTED;
     status = check_projection(model, removed, functions);
-    reads = network_inputs(model);
+    reads = status == NEURALBITS_OK ? network_inputs(model) : 0;
     for (i = 0; i < model->layer_count && status == NEURALBITS_OK; i++) {
         neuralbits_layer *layer = &model->layers[i];
         if (layer->inputs != reads)
@@ -1755,6 +1760,8 @@ neuralbits_status neuralbits_open(neuralbits_model *model, const void *file, siz
         return NEURALBITS_MALFORMED;
     model->label_bytes = (uint32_t)table.labels.shape[0];
     model->logit = scale / temperature;
+    if (!(model->logit * 4294967296.0 <= DBL_MAX)) /* any distance of scores, as a logit */
+        return NEURALBITS_MALFORMED;
     if (threshold > 9e18 || threshold < -9e18)
         return NEURALBITS_MALFORMED;
     model->threshold = (int64_t)threshold;

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from neuralbits import _unicode, artifact, reference
 from neuralbits.artifact import Artifact
-from neuralbits.network import Activation, Network, lead, probabilities
+from neuralbits.network import Activation, Layer, Network, lead, probabilities
 from neuralbits.ngrams import FAMILIES
 from neuralbits.packing import Precision
 from neuralbits.projection import Projection
@@ -122,6 +122,21 @@ def make(
         temperature=0.731,
         threshold=123.25,
     )
+
+
+def full(units: int, bias: int, multiplier: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Return the same bias, and the same multiplier, for every unit."""
+    return np.full(units, bias, dtype=np.int32), np.full(units, multiplier, dtype=np.int16)
+
+
+def altered(content: bytes, *changes: tuple[str, str]) -> bytes:
+    """Put other settings into a file, without asking whether they make sense."""
+    size = int.from_bytes(content[:8], "little")
+    header = content[8 : 8 + size].decode()
+    for before, after in changes:
+        assert before in header
+        header = header.replace(before, after)
+    return len(header).to_bytes(8, "little") + header.encode() + content[8 + size :]
 
 
 def test_the_committed_tables_are_those_of_the_reference() -> None:
@@ -230,6 +245,18 @@ def test_float_weights_and_too_many_layers_are_unsupported(driver: Path, tmp_pat
         assert run(driver, artifact.encode(held)[0], [], tmp_path) == [UNSUPPORTED]
 
 
+def test_a_layer_may_be_so_wide_that_its_products_exceed_32_bits_on_the_way(
+    driver: Path, tmp_path: Path
+) -> None:
+    # All activations are 127, and so are the weights: stored ones are summed as 255 each.
+    width = 1 << 17
+    held = make(Projection(functions=1, dimensions=1, stride=1, code_bits=1), units=2)
+    first = Layer(np.zeros((width, 1)), "ternary", *full(width, bias=1, multiplier=2**15 - 1))
+    output = Layer(np.full((2, width), 127.0), "int8", np.zeros(2, dtype=np.int32))
+    held = replace(held, network=Network([first, output], scale=1e-7))
+    assert_alike(driver, held, ["lamp"], tmp_path)
+
+
 def test_a_newer_format_is_told_from_a_malformed_one(driver: Path, tmp_path: Path) -> None:
     content = artifact.encode(make())[0]
     newer = content.replace(rb"\"format_version\":1", rb"\"format_version\":2")
@@ -267,6 +294,22 @@ def test_an_altered_file_is_refused_or_answered_but_never_read_beyond(
     folder = tmp_path_factory.mktemp("altered")
     # Only the digest, which the kernel leaves to the reference, tells some alterations.
     run(driver, bytes(content), ["turn on the lamp", ""], folder)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        [(r"\"dimensions\":16", r"\"dimensions\":64"), (r"\"blocks\":false", r"\"blocks\":true")],
+        [(r"\"scale\":0.0037", r"\"scale\":1e300")],  # a logit that overflows
+        [(r"\"scale\":0.0037", r"\"scale\":1" + 399 * "0"), (":0.731", ":1" + 399 * "0")],
+    ],
+    ids=["too large a block", "too large a scale", "no finite number"],
+)
+def test_settings_that_overflow_are_malformed(
+    driver: Path, changes: list[tuple[str, str]], tmp_path: Path
+) -> None:
+    content = artifact.encode(make())[0]
+    assert run(driver, altered(content, *changes), ["lamp"], tmp_path) == [MALFORMED]
 
 
 @settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
