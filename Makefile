@@ -2,6 +2,7 @@
 # make test   all tests
 # make bench  train and measure neuralbits and its peers; some hours
 # make bench-kernel  measure the kernel's speed; minutes
+# make fuzz   look for files and texts that break the kernel, FUZZ_SECONDS each; `-j2` for both at once
 # make serve  serve the shipped artifact, with the serving dependencies alone
 
 PYTHON ?= python3
@@ -16,8 +17,11 @@ TEST := .venv/.test
 BUILT_FROM := pyproject.toml constraints.txt neuralbits/_kernel.c $(wildcard kernel/*.[ch])
 DEMO := runs/home-assistant-en.safetensors
 PEERS := .venv-bench/.installed
+FUZZ_SECONDS ?= 60
+FUZZ_FLAGS := -std=c99 -O2 -g -Wall -Wextra -Wpedantic -Werror -DVERSIONS=0 \
+    -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
 
-.PHONY: demo serve test lint check artifacts bench bench-kernel clean
+.PHONY: demo serve test lint check artifacts bench bench-kernel fuzz fuzz-open fuzz-text clean
 
 demo: $(TRAIN)
 	@mkdir -p runs
@@ -48,6 +52,25 @@ bench: $(TRAIN) $(PEERS)
 
 bench-kernel: $(TRAIN) $(PEERS)
 	$(BIN)/python -m benchmarks.kernel
+
+# Each starts from the committed corpus and from what earlier runs found; the log is beside that. It takes clang
+# and its runtime library (Debian: clang, libclang-rt-14-dev). One version of the kernel will do, for the
+# others are compiled from the same lines.
+fuzz: fuzz-open fuzz-text
+
+fuzz-open: FUZZ_OPTIONS := -dict=fuzz/json.dict -max_len=4096
+fuzz-text: FUZZ_OPTIONS := -max_len=300
+fuzz-open fuzz-text: fuzz-%: runs/fuzz/fuzz_%
+	@mkdir -p runs/fuzz/$*
+	@$< $(FUZZ_OPTIONS) -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=runs/fuzz/$*- \
+	    runs/fuzz/$* fuzz/corpus/$* 2> runs/fuzz/$*.log || { grep -v '^#' runs/fuzz/$*.log; \
+	    echo "$<: the kernel fails on the input that these lines name; mend it until '$< INPUT' passes"; \
+	    exit 1; } >&2
+	@echo "$<: $$(grep '^Done' runs/fuzz/$*.log), and the kernel stood"
+
+runs/fuzz/fuzz_%: fuzz/fuzz_%.c fuzz/checked.h kernel/neuralbits.c kernel/neuralbits.h kernel/unicode.h
+	@mkdir -p runs/fuzz
+	clang $(FUZZ_FLAGS) -DMODEL='"fuzz/corpus/open/removed.safetensors"' $< kernel/neuralbits.c -o $@
 
 clean:
 	rm -rf .venv .venv-bench runs build *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache

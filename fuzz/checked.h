@@ -1,0 +1,103 @@
+/* What holds of every answer, whatever the file and the text: checked here for both fuzz targets. Every
+ * buffer is as long as it has to be and no longer, so that a sanitizer sees any step beyond. */
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../kernel/neuralbits.h"
+
+#define CHECK(condition)                                                                            \
+    do {                                                                                            \
+        if (!(condition)) {                                                                         \
+            fprintf(stderr, "%s:%d: this doesn't hold: %s\n", __FILE__, __LINE__, #condition);       \
+            abort();                                                                                \
+        }                                                                                           \
+    } while (0)
+
+typedef struct {
+    uint64_t features;
+    uint64_t *bits;
+    size_t bit_bytes;
+    int32_t *scores;
+    size_t score_bytes;
+    neuralbits_answer answer;
+} answered;
+
+static void *allocated(size_t bytes)
+{
+    void *memory = malloc(bytes);
+    CHECK(memory);
+    return memory;
+}
+
+static void forget(answered *a)
+{
+    free(a->bits);
+    free(a->scores);
+}
+
+static void check_probabilities(const neuralbits_model *model, const answered *a)
+{
+    uint32_t intents = neuralbits_intents(model), i;
+    double *probabilities = allocated(intents * sizeof *probabilities), total = 0;
+    neuralbits_probabilities(model, a->scores, probabilities);
+    for (i = 0; i < intents; i++) {
+        CHECK(probabilities[i] >= 0 && probabilities[i] <= probabilities[a->answer.intent]);
+        total += probabilities[i];
+    }
+    CHECK(fabs(total - 1) < 1e-9);
+    free(probabilities);
+}
+
+static void check_answer(const neuralbits_model *model, const answered *a)
+{
+    uint32_t intents = neuralbits_intents(model), i;
+    int64_t lead = 0;
+    CHECK(a->answer.intent < intents);
+    for (i = 0; i < intents; i++) {
+        int64_t distance = (int64_t)a->scores[a->answer.intent] - a->scores[i];
+        CHECK(i < a->answer.intent ? distance > 0 : distance >= 0); /* the first of equals */
+        lead += distance;
+    }
+    CHECK(a->answer.lead == lead);
+    CHECK(a->answer.in_scope == (a->features && lead >= model->threshold));
+}
+
+/* Project and score a text, and check what comes out. */
+static answered answer(const neuralbits_model *model, const uint8_t *text, size_t bytes)
+{
+    size_t words = ((size_t)model->kept *
+                        (model->blocks ? (size_t)1 << model->dimensions : model->dimensions) +
+                    63) / 64;
+    size_t size = neuralbits_scratch_size(model, bytes);
+    uint8_t *scratch = allocated(size);
+    answered a;
+    memset(&a, 0, sizeof a);
+    CHECK(size > 0);
+    a.bit_bytes = words * model->code_bits * sizeof *a.bits;
+    a.bits = allocated(a.bit_bytes);
+    a.score_bytes = neuralbits_intents(model) * sizeof *a.scores;
+    a.scores = allocated(a.score_bytes);
+    CHECK(neuralbits_project(model, (const char *)text, bytes, scratch, size, a.bits,
+                             &a.features) == NEURALBITS_OK);
+    memset(scratch, 0xA5, size); /* what was there doesn't count */
+    CHECK(neuralbits_score(model, (const char *)text, bytes, scratch, size, a.scores, &a.answer) ==
+          NEURALBITS_OK);
+    CHECK(neuralbits_project(model, (const char *)text, bytes, scratch, size - 1, a.bits,
+                             &a.features) == NEURALBITS_TOO_LONG);
+    CHECK(neuralbits_score(model, (const char *)text, bytes, scratch, size - 1, a.scores,
+                           &a.answer) == NEURALBITS_TOO_LONG);
+    check_answer(model, &a);
+    check_probabilities(model, &a);
+    free(scratch);
+    return a;
+}
+
+static int alike(const answered *a, const answered *b)
+{
+    return a->features == b->features && !memcmp(a->bits, b->bits, a->bit_bytes) &&
+           !memcmp(a->scores, b->scores, a->score_bytes) && a->answer.intent == b->answer.intent &&
+           a->answer.lead == b->answer.lead && a->answer.in_scope == b->answer.in_scope;
+}

@@ -1,0 +1,44 @@
+"""The fuzz targets of fuzz/, on what they start from; `make fuzz` lets them go on from there."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tools.make_fuzz_corpus import FOLDER, corpus
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_committed_corpus_is_up_to_date() -> None:
+    committed = {
+        path.relative_to(FOLDER).as_posix(): path.read_bytes()
+        for path in FOLDER.rglob("*")
+        if path.is_file()
+    }
+    # If not: python -m tools.make_fuzz_corpus
+    assert committed == corpus()
+
+
+@pytest.mark.skipif(shutil.which("clang") is None, reason="clang isn't installed")
+@pytest.mark.parametrize("target", ["open", "text"])
+def test_the_kernel_stands_on_the_corpus(target: str, tmp_path: Path) -> None:
+    build = ["make", f"runs/fuzz/fuzz_{target}"]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    fuzzer = ROOT / "runs" / "fuzz" / f"fuzz_{target}"
+    ran = subprocess.run(
+        [
+            fuzzer,
+            "-runs=1000",
+            "-seed=1",
+            f"-artifact_prefix={tmp_path}/",
+            tmp_path,
+            FOLDER / target,
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
