@@ -1,0 +1,190 @@
+"""Compare kernel and reference on random texts: features, bits, scores and answers.
+
+    python -m tools.compare_random --count 1000000 --seed 0
+
+Texts of all of Unicode's planes, of one script or of many, with combining marks, of the code points
+at which normalisation does something else, with surrogates, and bytes that are no UTF-8. The first
+text that differs is printed, and ends the comparison.
+"""
+
+import argparse
+import codecs
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+
+from neuralbits import _unicode, artifact
+from neuralbits.artifact import Artifact
+from neuralbits.network import lead
+from neuralbits.ngrams import FAMILIES
+from neuralbits.projection import Projection
+from tests.homes import UTTERANCES
+from tests.test_kernel import COMPILER, SOURCES, make, words
+
+CHUNK = 2000
+LONGEST = 24
+"""Characters."""
+HELD = replace(make(Projection(4, 33, stride=2, families=tuple(FAMILIES))), threshold=2500)
+"""Of a small projection, so that a million texts take minutes; half of them are in scope."""
+
+_RANGES = (
+    *_unicode.REMOVED,
+    *_unicode.SEPARATORS,
+    *_unicode.REPLACED,
+    *_unicode.LETTERS,
+    *_unicode.DIGITS,
+    *((code, code) for code in _unicode.FOLDED),
+)
+_EDGES = sorted(
+    {max(0, edge + step) for range_ in _RANGES for edge in range_ for step in (-1, 0, 1)}
+)
+_MARKS = [0x301, 0x327, 0x308, 0x5B8, 0x64E, 0x93C, 0x3099, 0x200D, 0xFE0F, 0x1F3FD]
+_PHRASES = [text for texts in UTTERANCES.values() for text in texts]
+_SURROGATE = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]?")
+
+
+def _anywhere(random: Random) -> list[int]:
+    """Return code points of any plane, surrogates included."""
+    return [random.randrange((random.randrange(17) + 1) << 16) for _ in range(_length(random))]
+
+
+def _of_a_script(random: Random) -> list[int]:
+    """Return neighbours, now and then a space or a digit between them."""
+    first = random.choice((random.randrange(0x3000), random.choice(_EDGES)))
+    return [
+        random.choice((0x20, 0x30 + random.randrange(10)))
+        if random.random() < 0.2
+        else min(first + random.randrange(96), 0x10FFFF)
+        for _ in range(_length(random))
+    ]
+
+
+def _at_edges(random: Random) -> list[int]:
+    """Return code points where the tables of normalisation begin and end, between letters."""
+    return [
+        random.choice((0x61, 0x41, 0x37)) if random.random() < 0.3 else random.choice(_EDGES)
+        for _ in range(_length(random))
+    ]
+
+
+def _marked(random: Random) -> list[int]:
+    """Return something that is said to a home, with marks between its letters."""
+    return [
+        code
+        for letter in random.choice(_PHRASES)[:LONGEST]
+        for code in [ord(letter), *random.choices(_MARKS, k=random.choice((0, 0, 1, 2)))]
+    ]
+
+
+def _length(random: Random) -> int:
+    return random.randrange(LONGEST + 1)
+
+
+_KINDS: Sequence[Callable[[Random], list[int]]] = (_anywhere, _of_a_script, _at_edges, _marked)
+
+
+def texts(random: Random) -> Iterator[bytes]:
+    """Yield texts without end: UTF-8, but for every fifth with bytes changed, lost or added."""
+    while True:
+        codes = random.choice(_KINDS)(random)
+        text = bytearray("".join(map(chr, codes)).encode("utf-8", "surrogatepass"))
+        if random.random() < 0.2:
+            for _ in range(random.randrange(1, 5)):
+                place = random.randrange(len(text) + 1)
+                text[place : place + random.randrange(3)] = random.randbytes(random.randrange(3))
+        yield bytes(text)
+
+
+def read(text: bytes) -> str:
+    """Decode a text as the kernel is to: U+FFFD for each longest part that isn't a character."""
+    return text.decode("utf-8", _replace.__name__)
+
+
+def _replace(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeDecodeError)
+    surrogate = _SURROGATE.match(error.object, error.start)  # or the beginning of one: one part
+    return "\ufffd", surrogate.end() if surrogate else error.end
+
+
+codecs.register_error(_replace.__name__, _replace)
+
+
+def compiled(folder: Path) -> Path:
+    """Compile the kernel with the tests' driver."""
+    if COMPILER is None:
+        raise SystemExit("there is no C compiler: install one, such as Debian's gcc")
+    driver = folder / "driver"
+    subprocess.run([COMPILER, "-std=c99", "-O3", *SOURCES, "-o", driver, "-lm"], check=True)
+    return driver
+
+
+def by_kernel(driver: Path, path: Path, given: Sequence[bytes]) -> list[dict[str, Any]]:
+    """Answer texts with the kernel."""
+    framed = b"".join(len(text).to_bytes(4, "little") + text for text in given)
+    ran = subprocess.run([driver, path], input=framed, capture_output=True, check=True)
+    return [json.loads(line) for line in ran.stdout.splitlines()]
+
+
+def by_reference(held: Artifact, given: Sequence[bytes]) -> Iterator[dict[str, Any]]:
+    """Answer texts with the reference, as the driver writes answers but for probabilities."""
+    observed = [held.projection.features(read(text)) for text in given]
+    bits = [held.projection.project(features) for features in observed]
+    scores = held.network.scores(np.stack(bits))
+    for features, each, row, led in zip(observed, bits, scores, lead(scores), strict=True):
+        yield {
+            "features": len(features),
+            "bits": words(each),
+            "scores": row.astype(int).tolist(),
+            "intent": int(row.argmax()),
+            "lead": int(led),
+            "in_scope": bool(len(features) and led >= held.threshold),
+        }
+
+
+def difference(driver: Path, path: Path, held: Artifact, given: Sequence[bytes]) -> str | None:
+    """Say on which of some texts kernel and reference differ; None if on none."""
+    for text, one, other in zip(
+        given, by_kernel(driver, path, given), by_reference(held, given), strict=True
+    ):
+        del one["probabilities"]
+        if one != other:
+            return f"{text!r}: the kernel says {one}, the reference {other}"
+    return None
+
+
+def compare(count: int, seed: int, folder: Path) -> Iterator[tuple[int, str | None]]:
+    """Compare by the chunk; yield how many texts are compared, and the first difference."""
+    driver, path = compiled(folder), folder / "model.safetensors"
+    path.write_bytes(artifact.encode(HELD)[0])
+    endless = texts(Random(seed))
+    for start in range(0, count, CHUNK):
+        given = list(islice(endless, min(CHUNK, count - start)))
+        yield start + len(given), difference(driver, path, HELD, given)
+
+
+def main() -> None:
+    """Compare, and say how it went."""
+    parser = argparse.ArgumentParser(description="Compare kernel and reference on random texts.")
+    parser.add_argument("--count", type=int, default=1_000_000)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        for done, differing in compare(arguments.count, arguments.seed, Path(folder)):
+            if differing:
+                sys.exit(differing)
+            print(f"\r{done:,} texts, all alike", end="", flush=True)
+    print()
+
+
+if __name__ == "__main__":
+    main()
