@@ -102,8 +102,8 @@ typedef struct {
     int32_t *scores;
     double *probabilities;
     ranked *ranking;
-    named *intents;         /* top_k for each of TOGETHER texts */
-    unsigned char *in_scope; /* of TOGETHER texts */
+    named *intents;          /* top_k for each of up to TOGETHER texts */
+    unsigned char *in_scope; /* of as many texts */
 } desk;
 
 static void desk_free(desk *d)
@@ -116,22 +116,24 @@ static void desk_free(desk *d)
     PyMem_Free(d->in_scope);
 }
 
-static int desk_take(desk *d, const neuralbits_model *model, size_t longest_text, size_t top_k)
+static int desk_take(desk *d, const neuralbits_model *model, const batch *b, size_t top_k)
 {
-    size_t intents = neuralbits_intents(model);
+    size_t intents = neuralbits_intents(model), together = (size_t)b->count;
+    if (together > TOGETHER)
+        together = TOGETHER;
     memset(d, 0, sizeof *d);
-    d->scratch_size = neuralbits_scratch_size(model, longest_text);
+    d->scratch_size = neuralbits_scratch_size(model, b->longest);
     if (!d->scratch_size) {
         PyErr_Format(PyExc_ValueError, "a text of %zu bytes is longer than the kernel takes",
-                     longest_text);
+                     b->longest);
         return 0;
     }
     d->scratch = PyMem_Malloc(d->scratch_size);
     d->scores = PyMem_Calloc(intents, sizeof *d->scores);
     d->probabilities = PyMem_Calloc(intents, sizeof *d->probabilities);
     d->ranking = PyMem_Calloc(intents, sizeof *d->ranking);
-    d->intents = PyMem_Calloc(TOGETHER * top_k, sizeof *d->intents);
-    d->in_scope = PyMem_Calloc(TOGETHER, 1);
+    d->intents = PyMem_Calloc(together * top_k, sizeof *d->intents);
+    d->in_scope = PyMem_Calloc(together, 1);
     if (d->scratch && d->scores && d->probabilities && d->ranking && d->intents && d->in_scope)
         return 1;
     desk_free(d);
@@ -158,14 +160,14 @@ static void answer(const neuralbits_model *model, const batch *b, Py_ssize_t pla
                      d->scores, &best);
     neuralbits_probabilities(model, d->scores, d->probabilities);
     d->in_scope[number] = (unsigned char)best.in_scope;
-    for (i = 0; i < intents; i++) {
-        d->ranking[i].score = d->scores[i];
-        d->ranking[i].intent = i;
-    }
-    if (top_k == 1)
-        d->ranking[0].intent = best.intent;
-    else
+    d->ranking[0].intent = best.intent;
+    if (top_k > 1) {
+        for (i = 0; i < intents; i++) {
+            d->ranking[i].score = d->scores[i];
+            d->ranking[i].intent = i;
+        }
         qsort(d->ranking, intents, sizeof *d->ranking, by_score);
+    }
     for (i = 0; i < top_k; i++) {
         found[i].intent = d->ranking[i].intent;
         found[i].confidence = d->probabilities[found[i].intent];
@@ -230,7 +232,7 @@ static PyObject *Model_classify(Model *self, PyObject *arguments)
         top_k = (Py_ssize_t)neuralbits_intents(&self->model);
     if (!batch_take(&b, texts))
         return NULL;
-    if (desk_take(&d, &self->model, b.longest, (size_t)top_k)) {
+    if (desk_take(&d, &self->model, &b, (size_t)top_k)) {
         result = PyList_New(b.count);
         for (start = 0; result && start < b.count; start += TOGETHER) {
             Py_ssize_t end = b.count - start < TOGETHER ? b.count : start + TOGETHER;
@@ -262,7 +264,7 @@ static PyObject *Model_scores(Model *self, PyObject *texts)
     desk d;
     if (!batch_take(&b, texts))
         return NULL;
-    if (desk_take(&d, &self->model, b.longest, 1)) {
+    if (desk_take(&d, &self->model, &b, 1)) {
         result = PyBytes_FromStringAndSize(NULL, b.count * (Py_ssize_t)row);
         if (result) {
             char *rows = PyBytes_AsString(result);

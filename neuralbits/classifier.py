@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 _LEAST_PART = 256  # texts that are worth a thread
+_NO_INTENT = "top_k is {}; ask for at least 1 intent"
 
 
 class Engine(Protocol):
@@ -35,8 +36,17 @@ class Classifier:
         self._engine = engine
 
     def classify(self, text: str, top_k: int = 1) -> Prediction:
-        """Classify one text; ``top_k`` is how many intents to name, at least 1."""
-        return self.classify_batch([text], top_k)[0]
+        """Classify one text; ``top_k`` is how many intents to name, at least 1.
+
+        Raises:
+            TypeError: ``text`` isn't a string.
+            ValueError: ``top_k`` is below 1.
+        """
+        if not isinstance(text, str):
+            raise TypeError(f"the text is of type {type(text).__name__}, not a string")
+        if top_k < 1:
+            raise ValueError(_NO_INTENT.format(top_k))
+        return self._engine.classify((text,), top_k)[0]
 
     def classify_batch(
         self, texts: Sequence[str], top_k: int = 1, threads: int = 1
@@ -58,7 +68,7 @@ class Classifier:
             if not isinstance(text, str):
                 raise TypeError(f"text {index} is of type {type(text).__name__}, not a string")
         if top_k < 1:
-            raise ValueError(f"top_k is {top_k}; ask for at least 1 intent")
+            raise ValueError(_NO_INTENT.format(top_k))
         if threads < 1:
             raise ValueError(f"threads is {threads}; it must be at least 1")
         threads = min(threads, len(texts) // _LEAST_PART)

@@ -145,6 +145,8 @@ def test_no_texts_have_no_predictions(classifier: Classifier) -> None:
 def test_wrong_arguments_are_refused(classifier: Classifier) -> None:
     with pytest.raises(ValueError, match="at least 1"):
         classifier.classify("lamp", top_k=0)
+    with pytest.raises(TypeError, match="the text is of type int"):
+        classifier.classify(5)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="list of texts"):
         classifier.classify_batch("lamp")
     with pytest.raises(TypeError, match="text 1 is of type int"):
