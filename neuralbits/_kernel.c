@@ -362,38 +362,38 @@ static PyObject *project(PyObject *module, PyObject *arguments)
 
 /* ---- The type -------------------------------------------------------------------------------------- */
 
-static int Model_init(Model *self, PyObject *arguments, PyObject *keywords)
+static PyObject *Model_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
 {
     static const char *const refusals[] = {"", "foreign", "newer", "malformed", "unsupported"};
     PyObject *file, *labels, *prediction_type, *intent_type;
     neuralbits_status status;
+    Model *self;
     if (keywords && PyDict_Size(keywords)) {
         PyErr_SetString(PyExc_TypeError, "Model takes no keywords");
-        return -1;
-    }
-    if (self->labels) {
-        PyErr_SetString(PyExc_TypeError, "a Model can't be made anew");
-        return -1;
+        return NULL;
     }
     if (!PyArg_ParseTuple(arguments, "SO!O!O!:Model", &file, &PyTuple_Type, &labels, &PyType_Type,
                           &prediction_type, &PyType_Type, &intent_type))
-        return -1;
-    if (PyObject_GetBuffer(file, &self->file, PyBUF_SIMPLE))
-        return -1;
-    status = neuralbits_open(&self->model, self->file.buf, (size_t)self->file.len);
-    if (status != NEURALBITS_OK) {
-        PyErr_SetString(PyExc_ValueError, refusals[status]);
-        return -1;
-    }
-    if (PyTuple_Size(labels) != (Py_ssize_t)neuralbits_intents(&self->model)) {
-        PyErr_Format(PyExc_ValueError, "%zd labels for %u intents", PyTuple_Size(labels),
-                     (unsigned)neuralbits_intents(&self->model));
-        return -1;
-    }
+        return NULL;
+    self = (Model *)PyType_GenericAlloc(type, 0);
+    if (!self)
+        return NULL;
+    self->labels = Py_NewRef(labels);
     self->prediction = (PyTypeObject *)Py_NewRef(prediction_type);
     self->intent = (PyTypeObject *)Py_NewRef(intent_type);
-    self->labels = Py_NewRef(labels);
-    return 0;
+    if (PyObject_GetBuffer(file, &self->file, PyBUF_SIMPLE)) {
+        Py_DECREF(self);
+        return NULL;
+    }
+    status = neuralbits_open(&self->model, self->file.buf, (size_t)self->file.len);
+    if (status != NEURALBITS_OK)
+        PyErr_SetString(PyExc_ValueError, refusals[status]);
+    else if (PyTuple_Size(labels) != (Py_ssize_t)neuralbits_intents(&self->model))
+        PyErr_Format(PyExc_ValueError, "%zd labels for %u intents", PyTuple_Size(labels),
+                     (unsigned)neuralbits_intents(&self->model));
+    if (PyErr_Occurred())
+        Py_CLEAR(self);
+    return (PyObject *)self;
 }
 
 static void Model_dealloc(Model *self)
@@ -417,8 +417,7 @@ static PyMethodDef Model_methods[] = {
 
 static PyType_Slot Model_slots[] = {
     {Py_tp_doc, "An artifact's bytes, its labels, and the types of its answers."},
-    {Py_tp_init, (void *)Model_init},
-    {Py_tp_new, (void *)PyType_GenericNew},
+    {Py_tp_new, (void *)Model_new},
     {Py_tp_dealloc, (void *)Model_dealloc},
     {Py_tp_methods, Model_methods},
     {0, NULL},

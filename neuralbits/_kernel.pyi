@@ -4,14 +4,14 @@ from typing import Any
 from neuralbits.prediction import IntentConfidence, Prediction
 
 class Model:
-    def __init__(
-        self,
+    def __new__(
+        cls,
         content: bytes,
         labels: tuple[str, ...],
         prediction: type[Prediction],
         intent: type[IntentConfidence],
         /,
-    ) -> None: ...
+    ) -> Model: ...
     def classify(self, texts: Sequence[str], top_k: int, /) -> list[Prediction]: ...
     def scores(self, texts: Sequence[str], /) -> bytes: ...
 
