@@ -11,13 +11,13 @@ from benchmarks import plan, results, tables
 from benchmarks.measure import measure
 from benchmarks.reaches import LARGE, SMALL
 from benchmarks.results import Results, Run
-from benchmarks.trainings import ROOT, interruptible, locked, run_all
+from benchmarks.trainings import ROOT, interruptible, run_all
 from model_training import data
 from model_training.budget import parse_size
 from model_training.datasets import PUBLIC
 from model_training.settings import Settings
 from neuralbits.errors import NeuralbitsError, ending_in_a_sentence
-from neuralbits.files import replacing
+from neuralbits.files import locked, replacing
 
 DATASETS, SEEDS, SIZES = ",".join(PUBLIC), "0,1,2", f"{LARGE},{SMALL}"
 

@@ -17,12 +17,11 @@ from benchmarks.trainings import (
     ROOT,
     BenchmarkError,
     interruptible,
-    locked,
     run_all,
 )
 from model_training import data
 from neuralbits.errors import ending_in_a_sentence
-from neuralbits.files import replacing
+from neuralbits.files import locked, replacing
 
 FOLDER = ROOT / "runs" / "bench"
 PAGE = ROOT / "benchmarks" / "KERNEL.md"

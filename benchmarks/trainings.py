@@ -7,7 +7,6 @@ beginning.
 """
 
 import ast
-import fcntl
 import hashlib
 import json
 import os
@@ -216,27 +215,6 @@ class _Running:
             self._stopped.set()
             for process in self._processes:
                 process.send_signal(number)
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[int]:
-    """Lock a folder until the last process that holds the descriptor has ended.
-
-    Raises:
-        BenchmarkError: another one has it.
-    """
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        raise BenchmarkError(
-            f"another process is at work in {folder}: wait for it, or name another --folder"
-        ) from None
-    try:
-        yield handle
-    finally:
-        os.close(handle)
 
 
 @contextmanager

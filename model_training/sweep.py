@@ -5,13 +5,10 @@ artifact lies in the sweep's folder, with its card and its report, and is the on
 ``neuralbits train`` named in its provenance makes. docs/sweep.md describes the folder.
 """
 
-import fcntl
 import hashlib
 import json
-import os
 import platform
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -28,7 +25,7 @@ from model_training.sweep_plan import Sweep, SweepError, SweptTraining
 from model_training.sweep_plot import svg
 from model_training.sweep_results import Results, Run
 from neuralbits import artifact
-from neuralbits.files import replacing
+from neuralbits.files import locked, replacing
 from neuralbits.manifest import ArtifactError
 from neuralbits.scoring import cores
 
@@ -59,8 +56,8 @@ def run(
         is, by its name.
 
     Raises:
-        SweepError: the folder can't be used: another sweep is in it, or other files, or another
-            process.
+        NeuralbitsError: the folder can't be used: another sweep is in it, or other files, or
+            another process.
         KeyboardInterrupt: Ctrl-C; what is done remains, to go on from.
         OSError: a file can't be written.
     """
@@ -69,7 +66,7 @@ def run(
         raise SweepError(f"there is no folder {folder.parent}; make it, or name another output")
     folder.mkdir(exist_ok=True)
     trainings = sweep.trainings(data, folder)
-    with _locked(folder):
+    with locked(folder):
         description = _enter(folder, _describe(sweep, data), trainings)
         missing = [each.training for each in trainings if not _is_finished(each.training)]
         if done := len(trainings) - len(missing):
@@ -91,18 +88,6 @@ def run(
 
 
 # The folder.
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    handle = os.open(folder, os.O_RDONLY)
-    try:  # the lock goes with the process, however it ends
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        raise SweepError(f"another process is sweeping in {folder} now") from None
-    finally:
-        os.close(handle)
 
 
 def _describe(sweep: Sweep, data: Mapping[int, TrainingData]) -> dict[str, Any]:

@@ -1,11 +1,14 @@
-"""Files that are there as a whole or not at all."""
+"""Files that are there as a whole or not at all, and folders that one process has to itself."""
 
+import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+from neuralbits.errors import NeuralbitsError
 
 
 @contextmanager
@@ -29,3 +32,24 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[int]:
+    """Lock a folder until the last process that holds the descriptor has ended, however it does.
+
+    Raises:
+        NeuralbitsError: another one has it.
+        OSError: there is no such folder.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise NeuralbitsError(
+                f"another process is at work in {folder}: wait for it, or name another folder"
+            ) from None
+        yield handle
+    finally:
+        os.close(handle)

@@ -27,11 +27,13 @@ from benchmarks.measure import Worker, slipped
 from benchmarks.plan import Contestant
 from benchmarks.reaches import REACHES, Reach
 from benchmarks.results import Results, Run
-from benchmarks.trainings import ROOT, BenchmarkError, Training, code_digest, locked, run_all
+from benchmarks.trainings import ROOT, BenchmarkError, Training, code_digest, run_all
 from model_training import data
 from model_training.data import Examples
 from model_training.evaluation import evaluate, out_of_scope
 from model_training.settings import Settings
+from neuralbits.errors import NeuralbitsError
+from neuralbits.files import locked
 
 TEXTS = [text for texts in UTTERANCES.values() for text in texts]
 INTENTS = [intent for intent, texts in UTTERANCES.items() for _ in texts]
@@ -259,7 +261,8 @@ BENCH = """
 import sys
 from pathlib import Path
 from rich.console import Console
-from benchmarks.trainings import Training, interruptible, locked, run_all
+from benchmarks.trainings import Training, interruptible, run_all
+from neuralbits.files import locked
 output = Path(sys.argv[1])
 program = '''
 import os, signal, sys, time
@@ -293,7 +296,7 @@ def test_an_interrupted_training_goes_on(tmp_path: Path, number: signal.Signals)
 
     process = start()
     wait_until_it_learns(process)
-    with pytest.raises(BenchmarkError, match="another process is at work"), locked(tmp_path):
+    with pytest.raises(NeuralbitsError, match="another process is at work"), locked(tmp_path):
         pass
     process.send_signal(number)
     _, said = process.communicate(timeout=30)
@@ -318,7 +321,7 @@ def test_the_lock_outlives_a_benchmark_that_is_killed(tmp_path: Path) -> None:
     wait_until_it_learns(process)
     process.kill()
     process.communicate()
-    with pytest.raises(BenchmarkError, match="another process is at work"), locked(tmp_path):
+    with pytest.raises(NeuralbitsError, match="another process is at work"), locked(tmp_path):
         pass
     os.kill(int((tmp_path / "model.bin").read_text()), signal.SIGKILL)
     deadline = time.monotonic() + 10
@@ -326,7 +329,7 @@ def test_the_lock_outlives_a_benchmark_that_is_killed(tmp_path: Path) -> None:
         try:
             with locked(tmp_path):
                 break
-        except BenchmarkError:
+        except NeuralbitsError:
             assert time.monotonic() < deadline
             time.sleep(0.01)
 

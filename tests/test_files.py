@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from neuralbits.files import replacing
+from neuralbits.errors import NeuralbitsError
+from neuralbits.files import locked, replacing
 
 
 def test_what_was_there_stays_until_all_is_written(tmp_path: Path) -> None:
@@ -53,3 +54,20 @@ def test_anybody_may_read_the_file(tmp_path: Path) -> None:
     with replacing(tmp_path / "file") as file:
         file.write(b"content")
     assert (tmp_path / "file").stat().st_mode & 0o777 == 0o644
+
+
+def test_a_folder_is_one_process_at_a_time(tmp_path: Path) -> None:
+    with locked(tmp_path):
+        with (
+            pytest.raises(NeuralbitsError, match="another process is at work in"),
+            locked(tmp_path),
+        ):
+            pass
+        script = (
+            "import pathlib, sys; from neuralbits.files import locked\n"
+            "with locked(pathlib.Path(sys.argv[1])): pass"
+        )
+        done = subprocess.run([sys.executable, "-c", script, tmp_path], capture_output=True)
+        assert b"another process is at work in" in done.stderr
+    with locked(tmp_path):
+        pass

@@ -24,6 +24,7 @@ from model_training.data import TrainingData
 from model_training.sweep_plan import Sweep, SweepError, plan
 from model_training.sweep_results import Results
 from neuralbits import artifact, cli
+from neuralbits.errors import NeuralbitsError
 from tests.homes import UTTERANCES
 
 SMALL = [
@@ -310,7 +311,7 @@ def test_two_sweeps_do_not_share_a_folder(unchanged: Path) -> None:
     folder = os.open(unchanged / "swept", os.O_RDONLY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)
-        with pytest.raises(SweepError, match="another process is sweeping in"):
+        with pytest.raises(NeuralbitsError, match="another process is at work in"):
             run(unchanged)
     finally:
         os.close(folder)
