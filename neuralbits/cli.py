@@ -14,6 +14,7 @@ from rich.table import Table
 
 import neuralbits
 from neuralbits import blas
+from neuralbits import export as exporting
 from neuralbits.errors import NeuralbitsError, ending_in_a_sentence
 from neuralbits.tables import Format
 
@@ -420,6 +421,20 @@ def serve(
     from app import server
 
     server.serve(artifact, host, port)
+
+
+@cli.command()
+def export(
+    artifact: ArtifactArgument,
+    form: Annotated[
+        exporting.Format,
+        typer.Option("--format", help="c for a C99 compiler, wasm for browsers and Node."),
+    ],
+    output: Annotated[Path, typer.Option(help="The folder for the files.")],
+) -> None:
+    """Write an artifact as C or as WebAssembly, with all that it needs to run."""
+    for path in exporting.export(artifact, form, output):
+        print(f"wrote {path}")
 
 
 @cli.command()

@@ -1,0 +1,14 @@
+/* What the kernel takes from a C library, which there is none of in a module of WebAssembly. */
+
+#ifndef STRING_H
+#define STRING_H
+
+#include <stddef.h>
+
+void *memcpy(void *restrict to, const void *restrict from, size_t bytes);
+void *memmove(void *to, const void *from, size_t bytes);
+void *memset(void *to, int byte, size_t bytes);
+int strcmp(const char *a, const char *b);
+int strncmp(const char *a, const char *b, size_t most);
+
+#endif
