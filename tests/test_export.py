@@ -363,6 +363,82 @@ def test_in_a_browser_it_answers_as_python_does(tmp_path: Path) -> None:
     assert_alike(found, expected(SHIPPED[0], texts, top_k=3), abs_tol=1e-9)
 
 
+# ---- The examples --------------------------------------------------------------------------------
+
+
+def make_example(name: str, *goals: str, build: Path) -> str:
+    """Build an example by its Makefile; return what it prints."""
+    program = build.parent / "neuralbits"
+    program.write_text(
+        f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(ROOT)!r})\n"
+        "from neuralbits.cli import main\nmain()\n"
+    )
+    program.chmod(0o755)
+    variables = [f"NEURALBITS={program}", f"BUILD={build}", "CFLAGS=-std=c99 -O0"]
+    command = ["make", "-s", *goals, *variables]
+    ran = subprocess.run(command, cwd=ROOT / "examples" / name, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+@needs_compiler
+@pytest.mark.skipif(not shutil.which("make"), reason="make isn't installed")
+def test_the_lamp_in_c_listens(tmp_path: Path) -> None:
+    printed = make_example("c", "all", "run", build=tmp_path / "build")
+    assert printed.endswith(
+        "HassTurnOn: the lamp is on\n"
+        "nothing that I know: the lamp is on\n"
+        "HassTurnOff: the lamp is off\n"
+    )
+    assert printed.splitlines()[-3:] == [
+        line for line in (ROOT / "examples/c/README.md").read_text().splitlines() if ": the" in line
+    ]
+    program = tmp_path / "build" / "classify"
+    ran = subprocess.run([program, "turn of teh lamp"], capture_output=True, text=True, check=True)
+    assert json.loads(ran.stdout)["intent"] == "HassTurnOff"
+
+
+@needs_chromium
+@pytest.mark.skipif(not shutil.which("make"), reason="make isn't installed")
+def test_the_page_shows_other_bars_with_each_key_and_asks_no_other_host(tmp_path: Path) -> None:
+    make_example("browser", build=tmp_path / "build")
+    (tmp_path / "build" / "watch.html").write_text(
+        """<!doctype html><iframe src="index.html"></iframe><script type="module">
+        const frame = document.querySelector("iframe");
+        const shown = () => [...frame.contentDocument.querySelectorAll("li")]
+          .sort((a, b) => a.style.getPropertyValue("--rank") - b.style.getPropertyValue("--rank"))
+          .slice(0, 3).map((row) => [row.firstChild.data, row.lastChild.value]);
+        while (!frame.contentDocument.querySelector("output")?.value) {
+          await new Promise((resolve) => setTimeout(resolve, 20));
+        }
+        const text = frame.contentDocument.querySelector("input"), seen = [[text.value, shown()]];
+        for (const key of " on") {
+          text.value += key;
+          text.dispatchEvent(new InputEvent("input"));
+          seen.push([text.value, shown()]);
+        }
+        text.value = "i feel sad";
+        text.dispatchEvent(new InputEvent("input"));
+        const note = frame.contentDocument.getElementById("note").textContent;
+        const asked = frame.contentWindow.performance.getEntriesByType("resource");
+        const hosts = [...new Set(asked.map((each) => new URL(each.name).host))];
+        const report = { seen, note, own: hosts.length === 1 && hosts[0] === location.host };
+        await fetch("/", { method: "POST", body: JSON.stringify(report) });
+        </script>"""
+    )
+    report = report_of("watch.html", tmp_path / "build")
+    texts = [text for text, _ in report["seen"]]
+    assert texts == [f"turn of teh lamp{more}" for more in ("", " ", " o", " on")]
+    wanted = expected(SHIPPED[0], texts, top_k=3)
+    for (_, bars), prediction in zip(report["seen"], wanted, strict=True):
+        assert bars == [
+            [each["intent"], f"{100 * each['confidence']:.1f} %"] for each in prediction["intents"]
+        ]
+    assert len({str(bars) for _, bars in report["seen"]}) >= 3
+    assert report["note"].startswith("Out of scope")
+    assert report["own"]
+
+
 # ---- The folder ----------------------------------------------------------------------------------
 
 
