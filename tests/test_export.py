@@ -78,7 +78,7 @@ def compiled(folder: Path, compiler: str = "cc", optimised: str = "-O0") -> Path
     """Compile an export as its first lines say, and allow no warning."""
     program = folder / "classify"
     sources = sorted(folder.glob("*.c"))
-    subprocess.run([compiler, *STRICT, optimised, *sources, "-lm", "-o", program], check=True)
+    subprocess.run([compiler, *STRICT, optimised, *sources, "-o", program], check=True)
     return program
 
 

@@ -48,7 +48,7 @@ BUILDS = {
 def driver(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("kernel") / "driver"
     assert COMPILER is not None
-    subprocess.run([COMPILER, *STRICT, *request.param, *SOURCES, "-o", path, "-lm"], check=True)
+    subprocess.run([COMPILER, *STRICT, *request.param, *SOURCES, "-o", path], check=True)
     return path
 
 

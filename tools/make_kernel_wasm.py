@@ -18,11 +18,11 @@ from neuralbits.export import custom_section
 
 KERNEL = Path(__file__).parents[1] / "kernel"
 UNITS = ["neuralbits.c", "wasm/module.c"]
-HEADERS = ["neuralbits.h", "unicode.h", "wasm/math.h", "wasm/string.h"]
+HEADERS = ["neuralbits.h", "unicode.h", "wasm/string.h"]
 FLAGS = [
     *("--target=wasm32", "-std=c99", "-O3", "-nostdlib", "-isystem", "wasm"),
     "-mbulk-memory",  # memory.copy and memory.fill, which every browser has had since 2021
-    *("-fno-builtin-exp", "-fno-builtin-strcmp", "-fno-builtin-strncmp"),  # no other functions
+    *("-fno-builtin-strcmp", "-fno-builtin-strncmp"),  # no other functions
     *("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror"),
     *("-Wl,--no-entry", "-Wl,--strip-all", "-Wl,--export=__heap_base"),
     *("-Wl,--stack-first", "-Wl,-z,stack-size=32768"),  # a stack that overflows traps

@@ -12,7 +12,7 @@
  */
 export async function load(source = new URL("./example.wasm", import.meta.url)) {
   const module = await WebAssembly.compile(await contentOf(source));
-  const kernel = (await WebAssembly.instantiate(module, { Math })).exports;
+  const kernel = (await WebAssembly.instantiate(module)).exports;
   const memory = kernel.memory;
   const model = section(module, "neuralbits.model");
   const labels = Object.freeze(JSON.parse(new TextDecoder().decode(section(module, "neuralbits.labels"))));

@@ -3,7 +3,7 @@
 /* Classifies the texts on the command line or, without any, the lines of standard input; prints a line of
  * JSON for each, as `neuralbits classify --json` does. Written by `neuralbits export`.
  *
- *     cc -std=c99 -O2 *.c -lm -o classify && ./classify "turn of teh lamp"
+ *     cc -std=c99 -O2 *.c -o classify && ./classify "turn of teh lamp"
  *
  * A device leaves this file out. */
 
