@@ -65,18 +65,21 @@ static void check_answer(const neuralbits_model *model, const answered *a)
     CHECK(a->answer.in_scope == (a->features && lead >= model->threshold));
 }
 
+static size_t bit_bytes(const neuralbits_model *model)
+{
+    size_t each = model->blocks ? (size_t)1 << model->dimensions : model->dimensions;
+    return (model->kept * each + 63) / 64 * model->code_bits * sizeof(uint64_t);
+}
+
 /* Project and score a text, and check what comes out. */
 static answered answer(const neuralbits_model *model, const uint8_t *text, size_t bytes)
 {
-    size_t words = ((size_t)model->kept *
-                        (model->blocks ? (size_t)1 << model->dimensions : model->dimensions) +
-                    63) / 64;
     size_t size = neuralbits_scratch_size(model, bytes);
     uint8_t *scratch = allocated(size);
     answered a;
     memset(&a, 0, sizeof a);
     CHECK(size > 0);
-    a.bit_bytes = words * model->code_bits * sizeof *a.bits;
+    a.bit_bytes = bit_bytes(model);
     a.bits = allocated(a.bit_bytes);
     a.score_bytes = neuralbits_intents(model) * sizeof *a.scores;
     a.scores = allocated(a.score_bytes);

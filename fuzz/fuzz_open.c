@@ -1,4 +1,4 @@
-/* Any bytes as an artifact: it is refused, or answers texts within its buffers.
+/* Any bytes as an artifact, and as a projection's settings: they are refused, or answer within their buffers.
  *
  * Nearly every change of a file's bytes makes it foreign: its JSON breaks off, or has another length than
  * the file says. So inputs are changed as what they are, a JSON header and the tensors after it. */
@@ -7,13 +7,37 @@
 
 size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t most);
 
+/* Project features, more of them than are counted at once. */
+static void check_features(const neuralbits_model *model)
+{
+    uint32_t features[100];
+    size_t count = sizeof features / sizeof features[0], i;
+    size_t size = neuralbits_scratch_size(model, count / NEURALBITS_FEATURES_PER_BYTE + 1);
+    uint8_t *scratch = allocated(size);
+    uint64_t *first = allocated(bit_bytes(model)), *again = allocated(bit_bytes(model));
+    for (i = 0; i < count; i++)
+        features[i] = (uint32_t)(i * i * i * 2654435761u);
+    CHECK(neuralbits_project_features(model, features, count, scratch, size, first) == NEURALBITS_OK);
+    memset(scratch, 0xA5, size);
+    CHECK(neuralbits_project_features(model, features, count, scratch, size, again) == NEURALBITS_OK);
+    CHECK(!memcmp(first, again, bit_bytes(model)));
+    CHECK(neuralbits_project_features(model, features, count, scratch, size - 1, again) ==
+          NEURALBITS_TOO_LONG);
+    free(again);
+    free(first);
+    free(scratch);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const char *const texts[] = {"", "turn on the lamp", "20% \xED\x95\x9C \xF0\x9F\x99", "?!?"};
     neuralbits_model model;
     size_t most, i;
+    if (neuralbits_open_projection(&model, data, size) == NEURALBITS_OK)
+        check_features(&model);
     if (neuralbits_open(&model, data, size) != NEURALBITS_OK)
         return 0;
+    check_features(&model);
     most = neuralbits_scratch_size(&model, 1 << 24);
     CHECK(!most || most > neuralbits_scratch_size(&model, 1 << 12));
     CHECK(!neuralbits_scratch_size(&model, SIZE_MAX));

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from neuralbits import manifest
 from tools.make_fuzz_corpus import FOLDER, corpus
 
 ROOT = Path(__file__).parents[1]
@@ -19,6 +20,18 @@ def test_the_committed_corpus_is_up_to_date() -> None:
     }
     # If not: python -m tools.make_fuzz_corpus
     assert committed == corpus()
+
+
+def test_the_corpus_has_layers_of_every_kind() -> None:
+    kinds = set()
+    for path in (FOLDER / "open").glob("*.safetensors"):
+        contents = manifest.unpack(path.read_bytes())
+        for index, layer in enumerate(contents.settings["network"]["layers"]):
+            weights = contents.tensors[f"layers.{index}.weights"]
+            kinds.add((layer["precision"], "sparse" if len(weights.shape) == 1 else "dense"))
+    precisions = ("ternary", "int4", "int8")
+    expected = {(each, form) for each in precisions for form in ("sparse", "dense")}
+    assert kinds == expected | {("binary", "dense"), ("float", "dense")}
 
 
 @pytest.mark.skipif(shutil.which("clang") is None, reason="clang isn't installed")

@@ -111,7 +111,8 @@ def make(
             layer = replace(layer, activation="linear")
         if precision != "binary":
             kept = generator.random(layer.weights.shape) >= zeros
-            layer = replace(layer, weights=layer.weights * kept)
+            weights = np.where(layer.weights == 0, 1, layer.weights) * kept
+            layer = replace(layer, weights=weights)
         made.append(layer)
         inputs, precision = units, later
     return replace(

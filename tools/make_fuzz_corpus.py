@@ -8,7 +8,7 @@ Small artifacts of every kind, and the vectors' texts.
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from neuralbits import artifact
@@ -26,6 +26,7 @@ LONGEST = 200
 """Bytes of a text: longer ones of the vectors repeat what shorter ones have."""
 TOGETHER = 8
 """Texts in a file."""
+BLOCKS = Projection(8, 3, 1, stride=4, families=("words",), blocks=True, removed=(7,))
 
 ILL_FORMED = [
     b"\xff \xc0\xaf \xfe\xfe",
@@ -51,8 +52,7 @@ def artifacts() -> Iterator[tuple[str, Artifact]]:
     yield "float", make(small, first="float", later="float")
     removed = Projection(8, 17, stride=4, families=tuple(FAMILIES), removed=(0, 3, 6))
     yield "removed", make(removed, first="ternary", zeros=0.9, later="int8")
-    blocks = Projection(8, 3, 1, stride=4, families=("words",), blocks=True, removed=(7,))
-    yield "blocks", make(blocks, first="int4", zeros=0.5)
+    yield "blocks", make(BLOCKS, first="int4", zeros=0.5)
     tiny = replace(make(small), network=replace(make(small).network, scale=1e-7), threshold=-1.5e16)
     yield "tiny-scale", tiny
 
@@ -70,6 +70,7 @@ def texts() -> Iterator[bytes]:
 def corpus() -> dict[str, bytes]:
     """Return every file's content by its path within the folder."""
     files = {f"open/{name}.safetensors": artifact.encode(held)[0] for name, held in artifacts()}
+    files["open/projection.json"] = json.dumps(asdict(BLOCKS), separators=(",", ":")).encode()
     return files | {f"text/{place:02}": text for place, text in enumerate(texts())}
 
 
