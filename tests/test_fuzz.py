@@ -22,13 +22,13 @@ def test_the_committed_corpus_is_up_to_date() -> None:
     assert committed == corpus()
 
 
-def test_the_corpus_has_layers_of_every_kind() -> None:
+def test_the_corpus_has_first_layers_of_every_kind() -> None:
     kinds = set()
     for path in (FOLDER / "open").glob("*.safetensors"):
         contents = manifest.unpack(path.read_bytes())
-        for index, layer in enumerate(contents.settings["network"]["layers"]):
-            weights = contents.tensors[f"layers.{index}.weights"]
-            kinds.add((layer["precision"], "sparse" if len(weights.shape) == 1 else "dense"))
+        first = contents.settings["network"]["layers"][0]
+        weights = contents.tensors["layers.0.weights"]
+        kinds.add((first["precision"], "sparse" if len(weights.shape) == 1 else "dense"))
     precisions = ("ternary", "int4", "int8")
     expected = {(each, form) for each in precisions for form in ("sparse", "dense")}
     assert kinds == expected | {("binary", "dense"), ("float", "dense")}

@@ -41,7 +41,7 @@ def artifacts() -> Iterator[tuple[str, Artifact]]:
     small = Projection(functions=2, dimensions=9, stride=1)
     every: tuple[Precision, ...] = ("binary", "ternary", "int4", "int8")
     yield "home", make_artifact(Projection(2, 64, stride=2, families=("characters",)))
-    yield "wide", make(Projection(3, 43, stride=1, families=("skip_bigrams",)), first="ternary")
+    yield "wide", make(Projection(3, 42, stride=1, families=("skip_bigrams",)), first="ternary")
     for precision in every:
         yield precision, make(small, first=precision, later=precision)
     for precision in every[1:]:
