@@ -182,10 +182,8 @@ def test_any_weights_will_do_packed_or_sparse(
 ) -> None:
     activation: Activation
     for activation in ("linear", "relu"):
-        for layers in (1, 2, 4):
-            held = make(
-                first=precision, later=precision, activation=activation, zeros=zeros, layers=layers
-            )
+        for layers, units in ((1, 5), (2, 21), (4, 5)):
+            held = make(None, units, precision, precision, activation, zeros, layers)
             assert_alike(driver, held, TEXTS, tmp_path)
 
 

@@ -46,6 +46,8 @@ def artifacts() -> Iterator[tuple[str, Artifact]]:
         yield precision, make(small, first=precision, later=precision)
     for precision in every[1:]:
         yield f"sparse-{precision}", make(small, first=precision, later=precision, zeros=0.9)
+    for precision in every[2:]:
+        yield f"many-units-{precision}", make(small, units=21, later=precision)
     yield "one-layer", make(small, layers=1)
     yield "four-layers", make(small, layers=4, later="ternary", activation="linear")
     yield "five-layers", make(small, layers=5)
