@@ -320,7 +320,7 @@ INLINED void settle(votes *v, size_t column)
     used = bit_length(v->most);
     for (p = 0; p < used; p++) {
         uint64_t *plane = v->planes + p * v->columns + column;
-        uint64_t *recent = v->recent_planes + p * v->columns + column;
+        uint64_t *recent = v->recent_planes + (p < RECENT ? p : 0) * v->columns + column;
         for (i = 0; i < ABREAST; i++) {
             uint64_t x = plane[i], y = p < RECENT ? recent[i] : 0;
             plane[i] = x ^ y ^ carried[i];
@@ -532,8 +532,6 @@ static void observe(observer *o, uint32_t code)
         return;
     if (within(FOUND(NEURALBITS_SEPARATORS, code), code)) {
         observe_normalised(o, ' ');
-    } else if (within(FOUND(NEURALBITS_REPLACED, code), code)) {
-        observe_normalised(o, REPLACEMENT);
     } else if (code >= 0xAC00 && code <= 0xD7A3) {
         uint32_t index = code - 0xAC00;
         observe_normalised(o, 0x1100 + index / 588);

@@ -71,7 +71,6 @@ def main() -> None:
     )
     print(ranges("NEURALBITS_REMOVED", _unicode.REMOVED))
     print(ranges("NEURALBITS_SEPARATORS", _unicode.SEPARATORS))
-    print(ranges("NEURALBITS_REPLACED", _unicode.REPLACED))
     print(ranges("NEURALBITS_LETTERS", _unicode.LETTERS))
     print(ranges("NEURALBITS_DIGITS", _unicode.DIGITS))
     print("/* Every step-th code point of a span becomes the one as far before `becomes`. */")
