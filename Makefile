@@ -3,6 +3,7 @@
 # make bench  train and measure neuralbits and its peers; some hours
 # make bench-kernel  measure the kernel's speed; minutes
 # make fuzz   look for files and texts that break the kernel, FUZZ_SECONDS each; `-j2` for both at once
+# make devices  what the kernel takes of a microcontroller: the tables of docs/devices.md
 # make serve  serve the shipped artifact, with the serving dependencies alone
 
 PYTHON ?= python3
@@ -21,7 +22,7 @@ FUZZ_SECONDS ?= 60
 FUZZ_FLAGS := -std=c99 -O2 -g -Wall -Wextra -Wpedantic -Werror -DVERSIONS=0 \
     -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
 
-.PHONY: demo serve test lint check artifacts bench bench-kernel fuzz fuzz-open fuzz-text clean
+.PHONY: demo serve test lint check artifacts bench bench-kernel devices fuzz fuzz-open fuzz-text clean
 
 demo: $(TRAIN)
 	@mkdir -p runs
@@ -52,6 +53,10 @@ bench: $(TRAIN) $(PEERS)
 
 bench-kernel: $(TRAIN) $(PEERS)
 	$(BIN)/python -m benchmarks.kernel
+
+# By default of the shipped artifacts; make devices ARTIFACTS='mine.safetensors'
+devices: $(TRAIN)
+	$(BIN)/python tools/measure_devices.py $(ARTIFACTS)
 
 # Each starts from the committed corpus and from what earlier runs found; the log is beside that. It takes clang
 # and its runtime library (Debian: clang, libclang-rt-14-dev). One version of the kernel will do, for the

@@ -31,17 +31,17 @@ static int answer(const neuralbits_model *model, const char *text, size_t bytes)
                  neuralbits_score(model, text, bytes, scratch, size, scores, &found);
     if (!failed) {
         neuralbits_probabilities(model, scores, probabilities);
-        printf("{\"features\": %" PRIu64 ", \"bits\": [", features);
+        printf("{\"features\": %llu, \"bits\": [", (unsigned long long)features);
         for (i = 0; i < words * model->code_bits; i++)
-            printf("%s%" PRIu64, i ? ", " : "", bits[i]);
+            printf("%s%llu", i ? ", " : "", (unsigned long long)bits[i]);
         printf("], \"scores\": [");
         for (i = 0; i < intents; i++)
             printf("%s%" PRId32, i ? ", " : "", scores[i]);
         printf("], \"probabilities\": [");
         for (i = 0; i < intents; i++)
             printf("%s%.17g", i ? ", " : "", probabilities[i]);
-        printf("], \"intent\": %" PRIu32 ", \"lead\": %" PRId64 ", \"in_scope\": %s}\n",
-               found.intent, found.lead, found.in_scope ? "true" : "false");
+        printf("], \"intent\": %" PRIu32 ", \"lead\": %lld, \"in_scope\": %s}\n", found.intent,
+               (long long)found.lead, found.in_scope ? "true" : "false");
     }
     free(probabilities);
     free(scores);
