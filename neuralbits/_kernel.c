@@ -184,33 +184,31 @@ static PyObject *instance(PyTypeObject *type, PyObject *const *names, PyObject *
             Py_CLEAR(made);
         Py_XDECREF(values[i]);
     }
+    if (made && PyObject_GC_IsTracked(made)) /* nothing that it holds can lead back to it */
+        PyObject_GC_UnTrack(made);
     return made;
 }
 
 static PyObject *NAMES[4]; /* intent, confidence, in_scope, intents */
 
-static PyObject *named_intent(const Model *self, const named *found)
-{
-    PyObject *values[2];
-    values[0] = Py_NewRef(PyTuple_GetItem(self->labels, found->intent));
-    values[1] = PyFloat_FromDouble(found->confidence);
-    return instance(self->intent, NAMES, values, 2);
-}
-
 static PyObject *prediction(const Model *self, const desk *d, size_t number, size_t top_k)
 {
     const named *found = d->intents + number * top_k;
-    PyObject *values[4], *intents = PyTuple_New((Py_ssize_t)top_k);
+    PyObject *values[4] = {NULL, NULL, NULL, PyTuple_New((Py_ssize_t)top_k)}; /* as NAMES has them */
     size_t i;
-    for (i = 0; intents && i < top_k; i++) {
-        PyObject *each = named_intent(self, found + i);
-        if (!each || PyTuple_SetItem(intents, (Py_ssize_t)i, each))
-            Py_CLEAR(intents);
+    for (i = 0; values[3] && i < top_k; i++) {
+        PyObject *each[2], *made;
+        each[0] = Py_NewRef(PyTuple_GetItem(self->labels, found[i].intent));
+        each[1] = PyFloat_FromDouble(found[i].confidence);
+        if (i == 0) {
+            values[0] = Py_NewRef(each[0]);
+            values[1] = Py_XNewRef(each[1]);
+        }
+        made = instance(self->intent, NAMES, each, 2);
+        if (!made || PyTuple_SetItem(values[3], (Py_ssize_t)i, made))
+            Py_CLEAR(values[3]);
     }
-    values[0] = Py_NewRef(PyTuple_GetItem(self->labels, found->intent));
-    values[1] = PyFloat_FromDouble(found->confidence);
     values[2] = PyBool_FromLong(d->in_scope[number]);
-    values[3] = intents;
     return instance(self->prediction, NAMES, values, 4);
 }
 

@@ -1,6 +1,7 @@
 """The classifier: what a user holds."""
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Protocol
 
 from neuralbits.manifest import Manifest
@@ -64,9 +65,10 @@ class Classifier:
         """
         if isinstance(texts, str):
             raise TypeError("classify_batch takes a list of texts; classify takes one text")
-        for index, text in enumerate(texts):
-            if not isinstance(text, str):
-                raise TypeError(f"text {index} is of type {type(text).__name__}, not a string")
+        if set(map(type, texts)) - {str}:
+            for index, text in enumerate(texts):
+                if not isinstance(text, str):
+                    raise TypeError(f"text {index} is of type {type(text).__name__}, not a string")
         if top_k < 1:
             raise ValueError(_NO_INTENT.format(top_k))
         if threads < 1:
@@ -81,7 +83,7 @@ class Classifier:
             parts = executor.map(
                 lambda start, end: self._engine.classify(texts[start:end], top_k), ends, ends[1:]
             )
-            return [prediction for part in parts for prediction in part]
+            return list(chain.from_iterable(parts))
 
     def scores(self, texts: Sequence[str]) -> "npt.NDArray[np.float64]":
         """Return the score of each intent for each text: shape (N, C), N ≥ 1; needs NumPy."""
