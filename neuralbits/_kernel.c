@@ -124,7 +124,7 @@ static int desk_take(desk *d, const neuralbits_model *model, const batch *b, siz
     memset(d, 0, sizeof *d);
     d->scratch_size = neuralbits_scratch_size(model, b->longest);
     if (!d->scratch_size) {
-        PyErr_Format(PyExc_ValueError, "a text of %zu bytes is longer than the kernel takes",
+        PyErr_Format(PyExc_OverflowError, "a text of %zu bytes is longer than the kernel takes",
                      b->longest);
         return 0;
     }

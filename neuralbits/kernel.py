@@ -1,6 +1,7 @@
 """The kernel in C (kernel/neuralbits.c), where the installation could compile it."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from neuralbits.prediction import IntentConfidence, Prediction
@@ -8,6 +9,8 @@ from neuralbits.prediction import IntentConfidence, Prediction
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+    from neuralbits.reference import Reference
 
 try:
     from neuralbits import _kernel
@@ -56,11 +59,28 @@ class Kernel:
             self._model = _kernel.Model(content, labels, Prediction, IntentConfidence)
         except ValueError as error:
             raise Refused(str(error)) from None
-        self.classify = self._model.classify
+        self._content = content
+
+    @cached_property
+    def _reference(self) -> "Reference":
+        """For texts of megabytes, whose votes the kernel can't count."""
+        from neuralbits import artifact, reference
+
+        return reference.Reference(artifact.decode(self._content))
+
+    def classify(self, texts: Sequence[str], top_k: int) -> list[Prediction]:
+        """Classify texts, each as if it were alone; a prediction for each."""
+        try:
+            return self._model.classify(texts, top_k)
+        except OverflowError:
+            return self._reference.classify(texts, top_k)
 
     def scores(self, texts: Sequence[str]) -> "npt.NDArray[np.float64]":
         """Score every intent for each text: shape (N, C)."""
         import numpy as np
 
-        scores = np.frombuffer(self._model.scores(texts), np.int32)
+        try:
+            scores = np.frombuffer(self._model.scores(texts), np.int32)
+        except OverflowError:
+            return self._reference.scores(texts)
         return scores.reshape(len(texts), -1).astype(np.float64)

@@ -8,9 +8,10 @@ import sys
 import sysconfig
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ import neuralbits
 from neuralbits import artifact, kernel, manifest
 from neuralbits.kernel import Kernel, Refused
 from neuralbits.manifest import ArtifactError
+from neuralbits.reference import Reference
 from tests.homes import make_artifact
 from tests.test_artifact import FORGERIES, Settings, Tensors, forged
 
@@ -55,6 +57,30 @@ def test_what_the_reference_refuses_is_not_loaded_either(
     with pytest.raises(ArtifactError, match="forged") as caught:
         neuralbits.load(tmp_path / "forged.safetensors")
     assert sentence in str(caught.value)
+
+
+def test_a_text_of_megabytes_is_the_references(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, beyond = Kernel(CONTENT, HELD.labels), "lamp" * 2**22
+    with pytest.raises(OverflowError, match="16777216 bytes is longer than the kernel takes"):
+        engine._model.classify([beyond], 1)
+    with pytest.raises(OverflowError):
+        engine._model.scores([beyond])
+    # The reference would take minutes for it.
+    calls: list[Sequence[str]] = []
+
+    class Patient:
+        def classify(self, texts: Sequence[str], top_k: int) -> list[Any]:
+            calls.append(texts)
+            return []
+
+        def scores(self, texts: Sequence[str]) -> None:
+            calls.append(texts)
+
+    assert isinstance(engine._reference, Reference)
+    monkeypatch.setattr(engine, "_reference", Patient())
+    engine.classify([beyond], 1)
+    engine.scores([beyond])
+    assert calls == [[beyond]] * 2
 
 
 def test_texts_that_change_while_they_are_classified_do_no_harm() -> None:
