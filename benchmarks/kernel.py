@@ -6,6 +6,7 @@ model is the one that ``python -m benchmarks`` trains from seed 0; this trains i
 
 import json
 import subprocess
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,9 @@ FOLDER = ROOT / "runs" / "bench"
 PAGE = ROOT / "benchmarks" / "KERNEL.md"
 ARTIFACT = ROOT / "artifacts" / "clinc150.safetensors"
 PEERS = ROOT / ".venv-bench" / "bin" / "python"
+
+
+Show = Callable[[float], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,74 +66,39 @@ class Row:
         ]
 
 
+def _micro(nanoseconds: float) -> str:
+    return f"{nanoseconds / 1e3:.1f} µs"
+
+
+def _milli(nanoseconds: float) -> str:
+    return f"{nanoseconds / 1e6:.0f} ms"
+
+
+def _time(work: str, against: str, times: Sequence[float], reach: float, show: Show) -> Row:
+    """Hold our time against the other's, of which it is to be a share."""
+    ours, theirs = times
+    return Row(work, against, show(ours), show(theirs), ours / theirs, reach, True)
+
+
+def _rate(work: str, against: str, times: Sequence[float], reach: float) -> Row:
+    """Hold our rate against the other's, of which it is to be a multiple; times of a text."""
+    ours, theirs = times
+    return Row(work, against, _micro(ours), _micro(theirs), theirs / ours, reach, False)
+
+
 def rows(measured: dict[str, Any]) -> list[Row]:
     """Compare what the worker measured with what is to be reached."""
-
-    def micro(nanoseconds: float) -> str:
-        return f"{nanoseconds / 1e3:.1f} µs"
-
-    def milli(nanoseconds: float) -> str:
-        return f"{nanoseconds / 1e6:.0f} ms"
-
-    single, batch, slow = measured["single"], measured["batch"], measured["reference"]
-    threads, start, length = measured["threads"], measured["start"], measured["length"]
-    line = f"{micro(length['call'])} + {length['character']:.0f} ns a character"
+    length, prepared = measured["length"], "fastText's `predict`, its text prepared"
+    line = f"{_micro(length['call'])} + {length['character']:.0f} ns a character"
+    straight = "a straight line: the furthest from it"
+    one_thread, two_threads = measured["threads"]
     return [
-        Row(
-            "one text",
-            "fastText's `predict`, its text prepared",
-            micro(single[0]),
-            micro(single[1]),
-            single[0] / single[1],
-            0.5,
-            True,
-        ),
-        Row(
-            "a list of 10,000, a text",
-            "the same",
-            micro(batch[0]),
-            micro(batch[1]),
-            batch[1] / batch[0],
-            5,
-            False,
-        ),
-        Row(
-            "the same",
-            "the reference",
-            micro(slow[0]),
-            micro(slow[1]),
-            slow[1] / slow[0],
-            30,
-            False,
-        ),
-        Row(
-            "100,000 texts, a text",
-            "two threads against one",
-            micro(threads[1]),
-            micro(threads[0]),
-            threads[0] / threads[1],
-            1.8,
-            False,
-        ),
-        Row(
-            "10 to 10,000 characters",
-            "a straight line: the furthest from it",
-            line,
-            "",
-            length["residual"],
-            0.1,
-            True,
-            " %",
-        ),
-        Row(
-            "start, load, first answer",
-            "`import numpy`",
-            milli(start[0]),
-            milli(start[1]),
-            start[0] / start[1],
-            1,
-            True,
-        ),
+        _time("one text", prepared, measured["single"], 0.5, _micro),
+        _rate("a list of 10,000, a text", "the same", measured["batch"], 5),
+        _rate("the same", "the reference", measured["reference"], 30),
+        _rate("100,000 texts, a text", "two threads against one", (two_threads, one_thread), 1.8),
+        Row("10 to 10,000 characters", straight, line, "", length["residual"], 0.1, True, " %"),
+        _time("start, load, first answer", "`import numpy`", measured["start"], 1, _milli),
     ]
 
 
