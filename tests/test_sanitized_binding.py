@@ -44,7 +44,7 @@ def test_the_binding_and_the_classifier_pass_their_tests_sanitized(tmp_path: Pat
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     module = tmp_path / "neuralbits" / "_kernel.abi3.so"
     assert COMPILER is not None
-    build = [COMPILER, "-shared", "-fPIC", *FLAGS, *INCLUDED, *SOURCES, "-o", module, "-lm"]
+    build = [COMPILER, "-shared", "-fPIC", *FLAGS, *INCLUDED, *SOURCES, "-o", module]
     subprocess.run(build, check=True)
 
     # What `pip install` compiles is another module; how threads take turns is no matter of memory.

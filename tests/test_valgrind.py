@@ -35,7 +35,7 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("valgrind") / "driver"
     assert COMPILER is not None
     flags = [*STRICT, "-O1", "-g", "-DVERSIONS=0"]  # Valgrind doesn't know AVX-512
-    subprocess.run([COMPILER, *flags, *SOURCES, "-o", path, "-lm"], check=True)
+    subprocess.run([COMPILER, *flags, *SOURCES, "-o", path], check=True)
     return path
 
 

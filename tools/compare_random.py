@@ -124,7 +124,7 @@ def compiled(folder: Path) -> Path:
     if COMPILER is None:
         raise SystemExit("there is no C compiler: install one, such as Debian's gcc")
     driver = folder / "driver"
-    subprocess.run([COMPILER, "-std=c99", "-O3", *SOURCES, "-o", driver, "-lm"], check=True)
+    subprocess.run([COMPILER, "-std=c99", "-O3", *SOURCES, "-o", driver], check=True)
     return driver
 
 
