@@ -23,6 +23,7 @@ __all__ = [
     "Prediction",
     "backend",
     "load",
+    "loads",
 ]
 __version__ = "0.1.0"
 
@@ -42,12 +43,20 @@ def load(path: str | os.PathLike[str]) -> Classifier:
         ArtifactError: the file can't be used as an artifact; the sentence says why.
     """
     with _manifest.naming(path):
-        content = _manifest.content_of(path)
-        contents = _manifest.unpack(content)
-        manifest = _manifest.read(contents, len(content))
-        if _kernel_binding.COMPILED and _manifest.is_complete(contents):
-            with contextlib.suppress(_kernel_binding.Refused):
-                return Classifier(manifest, _kernel_binding.Kernel(content, manifest.labels))
-        from neuralbits import artifact, reference
+        return loads(_manifest.content_of(path))
 
-        return reference.classifier(artifact.build(contents, manifest))
+
+def loads(content: bytes) -> Classifier:
+    """Load the classifier that an artifact's bytes hold.
+
+    Raises:
+        ArtifactError: they can't be used as an artifact; the sentence says why, and names no file.
+    """
+    contents = _manifest.unpack(content)
+    manifest = _manifest.read(contents, len(content))
+    if _kernel_binding.COMPILED and _manifest.is_complete(contents):
+        with contextlib.suppress(_kernel_binding.Refused):
+            return Classifier(manifest, _kernel_binding.Kernel(content, manifest.labels))
+    from neuralbits import artifact, reference
+
+    return reference.classifier(artifact.build(contents, manifest))

@@ -44,12 +44,10 @@ def export(artifact: Path, form: Format, folder: Path) -> list[Path]:
             place of one of those.
         OSError: the files can't be written.
     """
-    neuralbits.load(artifact)  # so that what is exported is sound
     with manifest.naming(artifact):
         content = manifest.content_of(artifact)
-        contents = manifest.unpack(content)
-        held = manifest.read(contents, len(content))
-    layers = contents.settings["network"]["layers"]
+        held = neuralbits.loads(content).manifest  # so that what is exported is sound
+        layers = manifest.unpack(content).settings["network"]["layers"]
     _check(artifact, layers)
     if form == "c":
         if any("\0" in label for label in held.labels):
