@@ -1,23 +1,40 @@
-"""The application: settings in, an ASGI application with one loaded artifact out."""
+"""The application: settings in, an ASGI application that answers with one artifact out."""
 
-from functools import partial
-from typing import Annotated
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Annotated
 
-import anyio.to_thread
-from fastapi import FastAPI
+from fastapi import FastAPI, HTTPException, Response
+from fastapi.middleware.cors import CORSMiddleware
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import Field, InstanceOf, WithJsonSchema
+from starlette.routing import Route
 
 import neuralbits
-from app import problems
-from app.requests import BodyLimit, JSONRoute
-from app.schemas import PREDICTION_EXAMPLE, PREDICTIONS_EXAMPLE, Model, Options, Predictions
+from app import batches, problems
+from app.batches import Workers
+from app.guard import Guard
+from app.metrics import Metrics
+from app.requests import JSONRoute
+from app.schemas import (
+    PREDICTION_EXAMPLE,
+    PREDICTIONS_EXAMPLE,
+    Model,
+    Options,
+    Predictions,
+    Readiness,
+)
+from app.served import Reload, Served
 from app.settings import Settings, StartupError
 
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
+
 # A text up to this long is classified on the event loop: handing it to a thread and back would
-# take about as long. Longer ones and batches go to a thread, so that nobody waits behind them;
-# to one of a few, since the work is the processor's and more threads would only take memory.
+# take about as long.
 _SHORT = 128  # characters
-_THREADS = 4
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -28,21 +45,37 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """
     settings = settings or Settings.read()
     try:
-        classifier = neuralbits.load(settings.artifact)
+        served = Served(settings.artifact)
     except neuralbits.ArtifactError as error:
         raise StartupError(
             f"{error} (ARTIFACT or NEURALBITS_ARTIFACT names what to serve)"
         ) from None
+    metrics = Metrics(served)
+    workers = Workers()
+    spans = _span_provider() if settings.traces else None
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        tasks = [asyncio.create_task(served.reload_on_hangup())]
+        if settings.watch:
+            tasks.append(asyncio.create_task(served.reload_on_change()))
+        yield
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        if spans:
+            await asyncio.to_thread(spans.shutdown)  # which sends what it has left
 
     app = FastAPI(
         title="neuralbits",
         summary="Intent detection: raw text in, intent and calibrated confidence out.",
         version=neuralbits.__version__,
         exception_handlers=problems.HANDLERS,
+        lifespan=lifespan,
         redirect_slashes=False,
         redoc_url=None,
     )
-    app.add_middleware(BodyLimit, limit=settings.max_body)
     app.router.route_class = JSONRoute
 
     # Pydantic's own string refuses lone surrogates, which JSON can hold and the classifier takes.
@@ -65,35 +98,59 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             Field(min_length=1, max_length=settings.max_texts, examples=[["turn of teh lamp"]]),
         ]
 
-    in_thread = partial(anyio.to_thread.run_sync, limiter=anyio.CapacityLimiter(_THREADS))
-    refusals = problems.documented(400, 413, 415, 422)
+    refusals = problems.documented(400, 401, 413, 415, 422, 503)
 
     @app.post("/classify", responses=PREDICTION_EXAMPLE | refusals)
     async def classify(request: ClassifyRequest) -> neuralbits.Prediction:
         """Classify one text."""
         if len(request.text) <= _SHORT:
-            return classifier.classify(request.text, request.top_k)
-        return await in_thread(classifier.classify, request.text, request.top_k)
+            prediction = served.classifier.classify(request.text, request.top_k)
+        else:
+            prediction = await workers.run(served.classifier.classify, request.text, request.top_k)
+        metrics.count_prediction(prediction)
+        return prediction
 
-    @app.post("/classify/batch", responses=PREDICTIONS_EXAMPLE | refusals)
-    async def classify_batch(request: BatchRequest) -> Predictions:
+    @app.post(
+        "/classify/batch", response_model=Predictions, responses=PREDICTIONS_EXAMPLE | refusals
+    )
+    async def classify_batch(request: BatchRequest) -> Response:
         """Classify texts; each gets the very answer that it gets alone."""
-        predictions = await in_thread(classifier.classify_batch, request.texts, request.top_k)
-        return Predictions(predictions=predictions)
+        return await batches.answer(
+            workers, metrics, served.classifier, request.texts, request.top_k
+        )
 
-    @app.get("/model")
+    @app.get("/model", responses=problems.documented(401, 503))
     async def model() -> Model:
         """Describe the artifact that is served."""
-        manifest = classifier.manifest
+        manifest = served.classifier.manifest
         return Model(
             labels=list(manifest.labels),
             digest=manifest.digest,
             size=manifest.size,
             projection=manifest.projection,
+            scale=manifest.scale,
             temperature=manifest.temperature,
             threshold=manifest.threshold,
             provenance=manifest.provenance,
         )
+
+    @app.post("/model/reload", responses=problems.documented(401, 403, 409, 503))
+    async def reload() -> Reload:
+        """Serve what the artifact's file holds now; if it can't be served, go on as before."""
+        if not settings.api_keys:
+            raise HTTPException(
+                HTTPStatus.FORBIDDEN,
+                "Reloading by a request takes a key, and this service has none: set "
+                "NEURALBITS_API_KEYS, or send the process the signal SIGHUP.",
+            )
+        outcome = await served.reload()
+        if outcome.status == "refused":
+            raise HTTPException(
+                HTTPStatus.CONFLICT,
+                f"The former artifact is served still, since the new one was refused: "
+                f"{outcome.detail}.",
+            )
+        return outcome
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
@@ -101,8 +158,46 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         return {"status": "alive"}
 
     @app.get("/readyz")
-    async def readyz() -> dict[str, str]:
-        """Say that the artifact is loaded: no request is taken before it is."""
-        return {"status": "ready"}
+    async def readyz() -> Readiness:
+        """Say that an artifact is served, and what came of the last attempt to take another."""
+        return Readiness(
+            status="ready", digest=served.classifier.manifest.digest, reload=served.last
+        )
 
+    registry = metrics.registry()
+
+    @app.get("/metrics", include_in_schema=False)
+    async def prometheus() -> Response:
+        """Expose the counts to Prometheus."""
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    paths = frozenset(route.path for route in app.routes if isinstance(route, Route))
+    app.add_middleware(Guard, settings=settings, metrics=metrics, paths=paths)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type"],
+        )
+    if spans:
+        from app.traces import Traces
+
+        app.add_middleware(Traces, provider=spans, paths=paths)
+    app.state.metrics = metrics
     return app
+
+
+def _span_provider() -> "TracerProvider":
+    """Return what sends traces.
+
+    Raises:
+        StartupError: the packages that this takes aren't installed.
+    """
+    try:
+        from app import traces
+    except ModuleNotFoundError as error:
+        raise StartupError(
+            f"NEURALBITS_TRACES needs {error.name}: pip install 'neuralbits[traces]'"
+        ) from None
+    return traces.provider()

@@ -14,13 +14,13 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-_MEDIA_TYPE = "application/problem+json"
+PROBLEM_TYPE = "application/problem+json"
 _MAX_ERRORS = 20  # how many are named; a hostile body can hold a hundred thousand
 _FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,31}")
 _SENTENCES = {
     "missing": "is required, but missing",
     "extra_forbidden": "is not a field of this request; leave it out",
-    "model_attributes_type": "must be a JSON object",
+    "model_type": "must be a JSON object",
     "is_instance_of": "must be a string",
     "list_type": "must be an array of strings",
     "int_type": "must be a whole number",
@@ -45,7 +45,7 @@ _PROBLEM = {
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Describe, for OpenAPI, the problems that a path may answer with."""
-    content = {_MEDIA_TYPE: {"schema": _PROBLEM}}
+    content = {PROBLEM_TYPE: {"schema": _PROBLEM}}
     return {
         status: {"description": HTTPStatus(status).phrase, "content": content}
         for status in statuses
@@ -65,7 +65,7 @@ def problem(
         "detail": detail,
         "errors": errors or [],
     }
-    return JSONResponse(content, status, headers, _MEDIA_TYPE)
+    return JSONResponse(content, status, headers, PROBLEM_TYPE)
 
 
 async def on_http_error(request: Request, error: HTTPException) -> JSONResponse:
@@ -88,16 +88,9 @@ async def on_invalid_request(request: Request, error: RequestValidationError) ->
     return problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors)
 
 
-async def on_failure(request: Request, error: Exception) -> JSONResponse:
-    """Answer a fault of the service; the server logs the traceback."""
-    detail = "The service failed to answer; its log says why. The request may be sent again."
-    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail)
-
-
 HANDLERS: dict[int | type[Exception], Any] = {
     HTTPException: on_http_error,
     RequestValidationError: on_invalid_request,
-    Exception: on_failure,
 }
 
 

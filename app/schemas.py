@@ -1,9 +1,10 @@
 """The bodies of requests and responses, but for what hangs on the settings."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from app.served import Reload
 from neuralbits import Prediction
 
 _PREDICTION = {
@@ -56,6 +57,18 @@ class Model(BaseModel):
     digest: Annotated[str, Field(description="A hash over its tensors and settings: its identity.")]
     size: Annotated[int, Field(description="Bytes.")]
     projection: dict[str, Any]
+    scale: Annotated[float, Field(description="What a score of 1 is as a logit.")]
     temperature: float
     threshold: Annotated[float, Field(description="The least lead of a score that is in scope.")]
     provenance: Annotated[dict[str, Any], Field(description="Data, seed, versions, metrics.")]
+
+
+class Readiness(BaseModel):
+    """What is served, and since when not something newer."""
+
+    status: Literal["ready"]
+    digest: Annotated[str, Field(description="Of the artifact that is served.")]
+    reload: Annotated[
+        Reload | None,
+        Field(description="What came of the last attempt to take the file's content."),
+    ]

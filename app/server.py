@@ -1,20 +1,31 @@
 """Run the application: listen, serve, stop cleanly."""
 
+import logging
 import signal
 import socket
+import ssl
 import sys
+from functools import partial
 from pathlib import Path
 
 import uvicorn
 
+from app import logs
+from app.connections import Connection
 from app.main import create_app
 from app.settings import Settings, StartupError
 from neuralbits import blas
 
 _GRACE = 10  # seconds that requests in flight have to finish: what Docker waits before it kills
+_LOG = logging.getLogger("neuralbits")
 
 
-def serve(artifact: Path | None = None, host: str | None = None, port: int | None = None) -> None:
+def serve(
+    artifact: Path | None = None,
+    host: str | None = None,
+    port: int | None = None,
+    watch: bool | None = None,
+) -> None:
     """Serve an artifact until SIGINT or SIGTERM; what is None comes from the environment.
 
     Raises:
@@ -22,26 +33,49 @@ def serve(artifact: Path | None = None, host: str | None = None, port: int | Non
         SystemExit: with status 0, after a signal, once the requests in flight are answered.
     """
     blas.one_thread()
-    settings = Settings.read(artifact=artifact, host=host, port=port)
+    if hasattr(signal, "SIGHUP"):  # until the application takes it
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    settings = Settings.read(artifact=artifact, host=host, port=port, watch=watch)
+    logs.configure(settings.log_level)
     app = create_app(settings)
+    config = uvicorn.Config(
+        app,
+        http=partial(  # type: ignore[arg-type]  # uvicorn calls it, as it would the class
+            Connection,
+            limit=settings.max_connections,
+            timeout=settings.request_timeout,
+            metrics=app.state.metrics,
+        ),
+        ws="none",
+        server_header=False,
+        ssl_certfile=settings.tls_certificate,
+        ssl_keyfile=settings.tls_key,
+        log_config=None,
+        # It would hold the query strings, and a mistaken client's utterances in them.
+        access_log=False,
+        timeout_graceful_shutdown=_GRACE,
+    )
+    try:
+        config.load()
+    except (OSError, ssl.SSLError) as error:
+        raise StartupError(
+            f"can't use the TLS certificate {settings.tls_certificate} with the key "
+            f"{settings.tls_key}: {error.strerror or error}; both must be PEM files, without a "
+            "passphrase, and belong together"
+        ) from None
     listener = _listen(settings.host, settings.port)
 
     # Uvicorn finishes what is in flight and then raises the signal again: that ends well here.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(0))
-    # No access log: it would hold the query strings, and a mistaken client's utterances in them.
-    server = uvicorn.Server(
-        uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=_GRACE)
-    )
     address, bound_port = listener.getsockname()[:2]
-    where = f"http://[{address}]" if ":" in address else f"http://{address}"
-    print(
-        f"neuralbits: serving {settings.artifact} at {where}:{bound_port} "
-        "(try /docs; Ctrl-C stops it)",
-        file=sys.stderr,
-        flush=True,
+    where = f"[{address}]" if ":" in address else address
+    url = f"http{'s' if config.is_ssl else ''}://{where}:{bound_port}"
+    _LOG.info(
+        f"serving {settings.artifact} at {url} (Ctrl-C stops it)",
+        extra={"url": url, "artifact": str(settings.artifact)},
     )
-    server.run(sockets=[listener])
+    uvicorn.Server(config).run(sockets=[listener])
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -415,12 +415,26 @@ def serve(
     ] = None,
     host: Annotated[str | None, typer.Option(help="By default, 127.0.0.1.")] = None,
     port: Annotated[int | None, typer.Option(help="By default, 8000; 0 takes a free one.")] = None,
+    watch: Annotated[
+        bool | None,
+        typer.Option(help="Serve the artifact anew when its file changes.", show_default=False),
+    ] = None,
 ) -> None:
     """Serve an artifact over HTTP."""
     _require("uvicorn", "serve")
     from app import server
 
-    server.serve(artifact, host, port)
+    server.serve(artifact, host, port, watch)
+
+
+@cli.command()
+def key() -> None:
+    """Make a key for the service, and the hash that lets it in."""
+    from app import keys
+
+    made, hashed = keys.make()
+    print(f"{made}  for whoever is to be let in; it can't be shown again")
+    print(f"NEURALBITS_API_KEYS={hashed}  for the service; several, with commas between them")
 
 
 @cli.command()

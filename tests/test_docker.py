@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from app.settings import Settings
-from tests.test_service import environment, started
+from tests.services import environment, started
 
 ROOT = Path(__file__).parents[1]
 DOCKERFILES = ["Dockerfile", "Dockerfile.training"]
@@ -133,9 +133,9 @@ def test_its_variables_are_settings_that_fit_the_image() -> None:
     _, last = stages("Dockerfile")
     ours = {name: v for name, v in variables(last).items() if name.startswith("NEURALBITS_")}
     settings = Settings.read(
-        **{name.removeprefix("NEURALBITS_").lower(): v for name, v in ours.items()}
+        open=True, **{name.removeprefix("NEURALBITS_").lower(): v for name, v in ours.items()}
     )
-    assert settings.model_fields_set == {"artifact", "host", "port"}
+    assert settings.model_fields_set == {"artifact", "host", "port", "open"}
     assert settings.host == "0.0.0.0"
     assert words(last, "EXPOSE") == [str(settings.port)]
     assert (ROOT / settings.artifact.relative_to("/")).exists()

@@ -4,16 +4,14 @@ import asyncio
 import contextlib
 import itertools
 import json
-import os
 import re
 import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +25,7 @@ import neuralbits
 from app.main import create_app
 from app.settings import Settings
 from tests.homes import UTTERANCES
+from tests.services import Server, encode, environment, started
 
 SECRET = "my secret utterance"
 TEXTS = [
@@ -41,59 +40,11 @@ TEXTS = [
 ]
 
 
-def environment(**settings: object) -> dict[str, str]:
-    """This process's environment, with these settings of the service's and no other."""
-    inherited = {name: v for name, v in os.environ.items() if not name.startswith("NEURALBITS_")}
-    return inherited | {f"NEURALBITS_{name.upper()}": str(v) for name, v in settings.items()}
-
-
-@dataclass
-class Server:
-    process: subprocess.Popen[bytes]
-    url: str
-    log: Path
-
-    def post(self, path: str, **request: Any) -> httpx.Response:
-        return httpx.post(self.url + path, timeout=60, **request)
-
-    def get(self, path: str) -> httpx.Response:
-        return httpx.get(self.url + path, timeout=60)
-
-    def address(self) -> tuple[str, int]:
-        url = httpx.URL(self.url)
-        assert url.port is not None
-        return url.host, url.port
-
-
-@contextlib.contextmanager
-def started(folder: Path, command: list[str], environment: dict[str, str]) -> Iterator[Server]:
-    """Run a server in a folder that holds nothing of the project, until the block ends."""
-    log = folder / "log"
-    with log.open("wb") as stderr:
-        process = subprocess.Popen(
-            [sys.executable, *command], cwd=folder, env=environment, stderr=stderr
-        )
-    try:
-        while not (url := re.search(r"http://[\d.:]+", log.read_text())):
-            assert process.poll() is None, log.read_text()
-            time.sleep(0.02)
-        yield Server(process, url[0], log)
-    finally:
-        process.kill()
-        process.wait()
-
-
 @pytest.fixture(scope="module")
 def server(artifact_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")
     with started(folder, ["-m", "app"], environment(artifact=artifact_path, port=0)) as server:
         yield server
-
-
-def encode(body: Any) -> dict[str, Any]:
-    """A request's JSON body, lone surrogates and all."""
-    headers = {"content-type": "application/json"}
-    return {"content": json.dumps(body).encode("ascii"), "headers": headers}
 
 
 def expected(prediction: neuralbits.Prediction) -> Any:
@@ -161,15 +112,19 @@ def test_the_model_is_described(server: Server, classifier: neuralbits.Classifie
         "digest": manifest.digest,
         "size": manifest.size,
         "projection": manifest.projection,
+        "scale": manifest.scale,
         "temperature": manifest.temperature,
         "threshold": manifest.threshold,
         "provenance": manifest.provenance,
     }
 
 
-def test_it_says_that_it_lives_and_is_ready(server: Server) -> None:
+def test_it_says_that_it_lives_and_what_it_is_ready_with(
+    server: Server, classifier: neuralbits.Classifier
+) -> None:
     assert server.get("/healthz").json() == {"status": "alive"}
-    assert server.get("/readyz").json() == {"status": "ready"}
+    digest = classifier.manifest.digest
+    assert server.get("/readyz").json() == {"status": "ready", "digest": digest, "reload": None}
 
 
 def test_the_documented_examples_are_answered(server: Server) -> None:
@@ -249,7 +204,7 @@ REFUSALS: dict[str, tuple[str, dict[str, Any], int, str]] = {
     "no texts": ("/classify/batch", {"json": {"texts": []}}, 422, "#/texts: it must have a length"),
     "one text": ("/classify/batch", {"json": {"texts": SECRET}}, 422, "#/texts: it must be an arr"),
     "a wrong one": ("/classify/batch", {"json": {"texts": [SECRET, 1]}}, 422, "#/texts/1: it must"),
-    "many texts": ("/classify/batch", {"json": {"texts": [SECRET] * 1025}}, 422, "at most 1024"),
+    "many texts": ("/classify/batch", {"json": {"texts": [""] * 10_001}}, 422, "at most 10000"),
     "no JSON": ("/classify", {"content": SECRET, "headers": JSON}, 400, "line 1, column 1"),
     "cut JSON": ("/classify", {"content": '{"text": ', "headers": JSON}, 400, "column 10"),
     "deep JSON": ("/classify", {"content": "[" * 200_000, "headers": JSON}, 400, "nested"),
@@ -431,8 +386,11 @@ def damaged(artifact_path: Path, tmp_path: Path) -> Path:
         ({"port": "eighty"}, "NEURALBITS_PORT: Input should be a valid integer"),
         ({"port": 65536}, "NEURALBITS_PORT: Input should be less than or equal to 65535"),
         ({"max_texts": 0}, "NEURALBITS_MAX_TEXTS: Input should be greater than or equal to 1"),
-        ({"host": "no.such.host.invalid"}, "can't listen on no.such.host.invalid port 0"),
-        ({"host": "x" * 300}, "port 0"),
+        (
+            {"host": "no.such.host.invalid", "open": True},
+            "can't listen on no.such.host.invalid port 0",
+        ),
+        ({"host": "x" * 300, "open": True}, "port 0"),
     ],
 )
 def test_what_it_cannot_start_with_ends_it_at_once_with_one_sentence(

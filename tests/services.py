@@ -1,0 +1,63 @@
+"""The service as a real process, for the tests of it."""
+
+import contextlib
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+
+def environment(**settings: object) -> dict[str, str]:
+    """This process's environment, with these settings of the service's and no other."""
+    inherited = {name: v for name, v in os.environ.items() if not name.startswith("NEURALBITS_")}
+    return inherited | {f"NEURALBITS_{name.upper()}": str(v) for name, v in settings.items()}
+
+
+@dataclass
+class Server:
+    process: subprocess.Popen[bytes]
+    url: str
+    log: Path
+
+    def post(self, path: str, **request: Any) -> httpx.Response:
+        return httpx.post(self.url + path, timeout=60, **request)
+
+    def get(self, path: str) -> httpx.Response:
+        return httpx.get(self.url + path, timeout=60)
+
+    def address(self) -> tuple[str, int]:
+        url = httpx.URL(self.url)
+        assert url.port is not None
+        return url.host, url.port
+
+
+@contextlib.contextmanager
+def started(folder: Path, command: list[str], environment: dict[str, str]) -> Iterator[Server]:
+    """Run a server in a folder that holds nothing of the project, until the block ends."""
+    log = folder / "log"
+    with log.open("wb") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, *command], cwd=folder, env=environment, stderr=stderr
+        )
+    try:
+        while not (url := re.search(r"http://[\d.:]+", log.read_text())):
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.02)
+        yield Server(process, url[0], log)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def encode(body: Any) -> dict[str, Any]:
+    """A request's JSON body, lone surrogates and all."""
+    headers = {"content-type": "application/json"}
+    return {"content": json.dumps(body).encode("ascii"), "headers": headers}

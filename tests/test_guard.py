@@ -1,0 +1,145 @@
+"""Who and what is let in, told from outside: by clients of a real process."""
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from app import keys
+from tests.services import Server, environment, started
+
+(KEY, HASH), (SECOND, SECOND_HASH) = keys.make(), keys.make()
+TEXT = {"text": "lights on please"}
+
+
+def with_key(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+@pytest.fixture(scope="module")
+def guarded(artifact_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    hashes = f"{HASH}, {SECOND_HASH}"
+    settings = environment(artifact=artifact_path, port=0, api_keys=hashes, host="0.0.0.0")
+    with started(tmp_path_factory.mktemp("guarded"), ["-m", "app"], settings) as server:
+        server.url = server.url.replace("0.0.0.0", "127.0.0.1")
+        yield server
+
+
+# Keys
+
+
+@pytest.mark.parametrize("path", ["/classify", "/classify/batch", "/model/reload", "/nothing"])
+@pytest.mark.parametrize(
+    ("headers", "says"),
+    [
+        ({}, "A key is missing"),
+        (with_key("guessed"), "The key isn't one of this service's"),
+        (with_key(HASH), "The key isn't one of this service's"),
+        ({"Authorization": "Basic " + KEY}, "The key isn't one of this service's"),
+    ],
+    ids=["no key", "a wrong key", "the hash", "another scheme"],
+)
+def test_without_a_key_nothing_is_answered_but_how_to_send_one(
+    guarded: Server, path: str, headers: dict[str, str], says: str
+) -> None:
+    response = guarded.post(path, json=TEXT, headers=headers)
+    assert response.status_code == 401
+    assert response.headers["www-authenticate"] == "Bearer"
+    assert says in response.json()["detail"]
+    assert "Authorization: Bearer KEY" in response.json()["detail"]
+
+
+@pytest.mark.parametrize("path", ["/model", "/metrics"])
+def test_what_tells_of_the_model_or_of_its_use_takes_a_key(guarded: Server, path: str) -> None:
+    assert guarded.get(path).status_code == 401
+    assert httpx.get(guarded.url + path, headers=with_key(KEY)).status_code == 200
+
+
+@pytest.mark.parametrize("key", [KEY, SECOND])
+def test_each_of_several_keys_is_let_in(guarded: Server, key: str) -> None:
+    answer = guarded.post("/classify", json=TEXT, headers=with_key(key))
+    assert answer.json()["intent"] == "turn_on"
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/docs", "/openapi.json"])
+def test_probes_and_documentation_need_none(guarded: Server, path: str) -> None:
+    assert guarded.get(path).status_code == 200
+
+
+# Request ids, headers, origins
+
+
+def test_each_answer_has_an_id_of_its_own_or_that_of_its_request(guarded: Server) -> None:
+    ids = {guarded.get("/healthz").headers["x-request-id"] for _ in range(10)}
+    assert len(ids) == 10
+    own = httpx.get(guarded.url + "/nothing", headers={"X-Request-ID": "a-trace_1.2"})
+    assert own.headers["x-request-id"] == "a-trace_1.2"
+
+
+@pytest.mark.parametrize("wrong", ["what I said", "x" * 65, "", 'a"b'])
+def test_an_id_that_is_no_plain_word_is_replaced(guarded: Server, wrong: str) -> None:
+    answer = httpx.get(guarded.url + "/healthz", headers={"X-Request-ID": wrong})
+    assert answer.headers["x-request-id"] not in ("", wrong)
+
+
+def test_answers_name_no_server_and_are_what_they_say(guarded: Server) -> None:
+    headers = guarded.get("/healthz").headers
+    assert "server" not in headers
+    assert headers["x-content-type-options"] == "nosniff"
+
+
+PREFLIGHT = {"Origin": "https://shop.example", "Access-Control-Request-Method": "POST"}
+
+
+def test_pages_of_other_hosts_are_let_in_if_they_are_named(
+    guarded: Server, artifact_path: Path, tmp_path: Path
+) -> None:
+    closed = httpx.options(guarded.url + "/classify", headers=PREFLIGHT | with_key(KEY))
+    assert "access-control-allow-origin" not in closed.headers
+
+    settings = environment(
+        artifact=artifact_path, port=0, api_keys=HASH, cors_origins="https://shop.example"
+    )
+    with started(tmp_path, ["-m", "app"], settings) as server:
+        allowed = httpx.options(server.url + "/classify", headers=PREFLIGHT)
+        assert allowed.headers["access-control-allow-origin"] == "https://shop.example"
+        other = PREFLIGHT | {"Origin": "https://other.example"}
+        refused = httpx.options(server.url + "/classify", headers=other)
+        assert "access-control-allow-origin" not in refused.headers
+
+
+# Requests in flight
+
+
+def test_beyond_the_requests_in_flight_a_further_one_is_sent_away_at_once(
+    artifact_path: Path, tmp_path: Path
+) -> None:
+    settings = environment(artifact=artifact_path, port=0, max_in_flight=2)
+    with started(tmp_path, ["-m", "app"], settings) as server:
+        body = json.dumps(TEXT).encode()
+        head = (
+            b"POST /classify HTTP/1.1\r\nHost: hub\r\nContent-Type: application/json\r\n"
+            b"Content-Length: %d\r\n\r\n" % len(body)
+        )
+        waiting = [socket.create_connection(server.address(), timeout=60) for _ in range(2)]
+        for connection in waiting:
+            connection.sendall(head)
+        while "in_flight 3.0" not in server.get("/metrics").text:  # this one, too
+            time.sleep(0.02)
+
+        refused = server.post("/classify", json=TEXT)
+        assert refused.status_code == 503
+        assert refused.headers["retry-after"] == "1"
+        assert refused.elapsed.total_seconds() < 5
+        assert "2 requests are being answered" in refused.json()["detail"]
+        assert server.get("/healthz").status_code == server.get("/readyz").status_code == 200
+
+        for connection in waiting:
+            connection.sendall(body)
+            assert connection.recv(4096).startswith(b"HTTP/1.1 200 ")
+            connection.close()
+        assert server.post("/classify", json=TEXT).status_code == 200
