@@ -48,7 +48,7 @@ def started(folder: Path, command: list[str], environment: dict[str, str]) -> It
             [sys.executable, *command], cwd=folder, env=environment, stderr=stderr
         )
     try:
-        while not (url := re.search(r"http://[\d.:]+", log.read_text())):
+        while not (url := re.search(r"https?://[\d.:]+", log.read_text())):
             assert process.poll() is None, log.read_text()
             time.sleep(0.02)
         yield Server(process, url[0], log)
