@@ -48,7 +48,7 @@ async def answer(
     An answer of several parts is sent as it is made, no faster than its client reads it, so that
     it is never in memory as a whole.
     """
-    metrics.count_batch(len(texts))
+    metrics.batches.observe(len(texts))
     size = max(1, min(_TEXTS, _INTENTS // top_k))
 
     def classify(start: int) -> bytes:

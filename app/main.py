@@ -1,6 +1,7 @@
 """The application: settings in, an ASGI application that answers with one artifact out."""
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
@@ -8,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 
 from fastapi import FastAPI, HTTPException, Response
 from fastapi.middleware.cors import CORSMiddleware
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import Field, InstanceOf, WithJsonSchema
 from starlette.routing import Route
 
@@ -32,6 +32,8 @@ from app.settings import Settings, StartupError
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
+    from app.exposition import Exposition
+
 # A text up to this long is classified on the event loop: handing it to a thread and back would
 # take about as long.
 _SHORT = 128  # characters
@@ -50,7 +52,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         raise StartupError(
             f"{error} (ARTIFACT or NEURALBITS_ARTIFACT names what to serve)"
         ) from None
-    metrics = Metrics(served)
+    metrics = Metrics()
     workers = Workers()
     spans = _span_provider() if settings.traces else None
 
@@ -107,7 +109,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             prediction = served.classifier.classify(request.text, request.top_k)
         else:
             prediction = await workers.run(served.classifier.classify, request.text, request.top_k)
-        metrics.count_prediction(prediction)
+        metrics.count_predictions((prediction,))
         return prediction
 
     @app.post(
@@ -164,12 +166,16 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             status="ready", digest=served.classifier.manifest.digest, reload=served.last
         )
 
-    registry = metrics.registry()
+    @functools.cache
+    def exposition() -> "Exposition":
+        from app.exposition import Exposition
+
+        return Exposition(metrics, served)
 
     @app.get("/metrics", include_in_schema=False)
     async def prometheus() -> Response:
         """Expose the counts to Prometheus."""
-        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+        return exposition().response()
 
     paths = frozenset(route.path for route in app.routes if isinstance(route, Route))
     app.add_middleware(Guard, settings=settings, metrics=metrics, paths=paths)

@@ -1,11 +1,11 @@
 """What an operator can set, and how the service refuses to start."""
 
 import ipaddress
+from os import environ
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from app.keys import KeyHash, key_hash
 
@@ -30,14 +30,14 @@ def _items(value: Any) -> Any:
     return [item for item in map(str.strip, value.split(",")) if item]
 
 
-class Settings(BaseSettings):
-    """The settings; each is read from the environment variable ``NEURALBITS_<NAME>``."""
+class Settings(BaseModel):
+    """The settings; each is read from the environment variable ``NEURALBITS_<NAME>``.
 
-    # An empty variable is what compose files pass for one that isn't set. What is wrong with a
-    # value is told without it, since it may be a key that was meant to stay secret.
-    model_config = SettingsConfigDict(
-        env_prefix="NEURALBITS_", env_ignore_empty=True, hide_input_in_errors=True
-    )
+    Without pydantic-settings, whose import takes a tenth of the service's start.
+    """
+
+    # What is wrong with a value is told without it: it may be a key that is to stay secret.
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     artifact: Path = SHIPPED_ARTIFACT
     host: str = Field(default="127.0.0.1", min_length=1)
@@ -47,7 +47,7 @@ class Settings(BaseSettings):
     """Whether a changed artifact is taken without being asked to."""
 
     api_keys: Annotated[
-        tuple[Annotated[KeyHash, AfterValidator(key_hash)], ...], NoDecode, BeforeValidator(_items)
+        tuple[Annotated[KeyHash, AfterValidator(key_hash)], ...], BeforeValidator(_items)
     ] = ()
     """Hashes of the keys that are let in, with commas between them; without one, everybody is."""
     open: bool = False
@@ -55,7 +55,7 @@ class Settings(BaseSettings):
     tls_certificate: Path | None = None
     """A PEM file, with the chain."""
     tls_key: Path | None = None
-    cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_items)] = ()
+    cors_origins: Annotated[tuple[str, ...], BeforeValidator(_items)] = ()
     """Of pages, other than the service's own, whose scripts may ask; with commas between them."""
 
     max_characters: int = Field(default=10_000, ge=1)
@@ -84,8 +84,13 @@ class Settings(BaseSettings):
             StartupError: a setting has a value that it can't have, or that it can't have beside
                 another's.
         """
+        given = {name: flag for name, flag in flags.items() if flag is not None}
+        for name in cls.model_fields.keys() - given:
+            # An empty variable is what compose files pass for one that isn't set.
+            if value := environ.get(f"NEURALBITS_{name.upper()}"):
+                given[name] = value
         try:
-            settings = cls(**{name: flag for name, flag in flags.items() if flag is not None})
+            settings = cls(**given)
         except ValidationError as error:
             wrong = "; ".join(
                 f"NEURALBITS_{str(each['loc'][0]).upper()}: {each['msg']}"
