@@ -1,5 +1,5 @@
 """The HTTP service: one artifact, loaded at start, answers ``POST /classify``.
 
-``settings`` are read, ``main`` builds the application with the bodies of ``schemas``, ``requests``
-guards what comes in, ``problems`` says what is wrong with it, and ``server`` runs it all.
+``settings`` are read, ``main`` builds the application, and ``server`` runs it. A request meets
+``connections``, ``guard``, ``requests``, and what answers it in ``main``, in that order.
 """
