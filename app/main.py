@@ -2,9 +2,11 @@
 
 import asyncio
 import functools
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
+from threading import current_thread, main_thread
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import FastAPI, HTTPException, Response
@@ -58,7 +60,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(served.reload_on_hangup())]
+        tasks = []
+        if hasattr(signal, "SIGHUP") and current_thread() is main_thread():  # who gets signals
+            tasks.append(asyncio.create_task(served.reload_on_hangup()))
         if settings.watch:
             tasks.append(asyncio.create_task(served.reload_on_change()))
         yield

@@ -1,5 +1,6 @@
 """The `neuralbits` command, as a user runs it."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -140,3 +141,12 @@ def test_without_an_extra_a_command_says_how_to_install_it(
     script = f"import sys; sys.modules[{missing!r}] = None; from neuralbits.cli import main; main()"
     error = run(*arguments, code=1, command=[sys.executable, "-c", script])
     assert f"pip install 'neuralbits[{extra}]'" in error
+
+
+def test_key_makes_a_key_and_the_setting_that_lets_it_in() -> None:
+    for_client, for_service = run("key").splitlines()
+    key, setting = for_client.split()[0], for_service.split()[0]
+    name, hashed = setting.split("=")
+    assert name == "NEURALBITS_API_KEYS"
+    assert hashed == "sha256:" + hashlib.sha256(key.encode()).hexdigest()
+    assert run("key") != run("key")

@@ -2,14 +2,18 @@
 
 import json
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
+import uvicorn
 
 from app import keys
+from app.main import create_app
+from app.settings import Settings
 from tests.services import Server, environment, started
 
 (KEY, HASH), (SECOND, SECOND_HASH) = keys.make(), keys.make()
@@ -143,3 +147,19 @@ def test_beyond_the_requests_in_flight_a_further_one_is_sent_away_at_once(
             assert connection.recv(4096).startswith(b"HTTP/1.1 200 ")
             connection.close()
         assert server.post("/classify", json=TEXT).status_code == 200
+
+
+def test_the_application_runs_in_a_thread_which_gets_no_signals(artifact_path: Path) -> None:
+    server = uvicorn.Server(
+        uvicorn.Config(create_app(Settings(artifact=artifact_path)), port=0, log_level="error")
+    )
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+        time.sleep(0.02)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    answer = httpx.post(f"http://127.0.0.1:{port}/classify", json=TEXT)
+    server.should_exit = True
+    thread.join()
+    assert answer.json()["intent"] == "turn_on"
