@@ -98,6 +98,39 @@ static answered answer(const neuralbits_model *model, const uint8_t *text, size_
     return a;
 }
 
+/* Explain a text, and check that this accounts for what was answered. */
+static void check_explanation(const neuralbits_model *model, const uint8_t *text, size_t bytes,
+                              const answered *a)
+{
+    size_t size = neuralbits_explain_scratch_size(model, bytes);
+    uint8_t *scratch = allocated(size);
+    neuralbits_explanation found;
+    neuralbits_status status;
+    uint64_t features = 0;
+    uint32_t i;
+    memset(scratch, 0xA5, size);
+    status = neuralbits_explain(model, (const char *)text, bytes, scratch, size, &found);
+    CHECK(status == NEURALBITS_OK || status == NEURALBITS_TOO_VARIED);
+    if (status == NEURALBITS_OK) {
+        size_t length = strlen(found.tokens);
+        CHECK(!memcmp(found.bits, a->bits, a->bit_bytes));
+        CHECK(found.answer.intent == a->answer.intent && found.answer.lead == a->answer.lead);
+        CHECK(found.answer.in_scope == a->answer.in_scope);
+        for (i = 0; i < found.ngram_count; i++) {
+            const neuralbits_ngram *ngram = found.ngrams + i;
+            features += ngram->count;
+            CHECK(ngram->bytes > 0 && ngram->count > 0);
+            CHECK(model->families >> (ngram->family - 1) & 1);
+            CHECK(ngram->start + ngram->bytes <= length && ngram->rest + ngram->rest_bytes <= length);
+            CHECK(!isnan(ngram->influence));
+        }
+        CHECK(features == a->features);
+    }
+    CHECK(neuralbits_explain(model, (const char *)text, bytes, scratch, size - 1, &found) ==
+          NEURALBITS_TOO_LONG);
+    free(scratch);
+}
+
 static int alike(const answered *a, const answered *b)
 {
     return a->features == b->features && !memcmp(a->bits, b->bits, a->bit_bytes) &&

@@ -49,6 +49,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         first = answer(&model, text, bytes);
         again = answer(&model, text, bytes);
         CHECK(alike(&first, &again));
+        check_explanation(&model, text, bytes, &first);
         forget(&first);
         forget(&again);
         free(text);

@@ -1,7 +1,9 @@
 /* Any bytes as a text: MODEL, a file that the build names, answers it within its buffers, the same again,
- * and the same once what is no UTF-8 was replaced by U+FFFD. */
+ * and the same once what is no UTF-8 was replaced by U+FFFD; and it explains its answer. */
 
 #include "checked.h"
+
+#define MOST_EXPLAINED 64 /* bytes: a longer text has so many n-grams that few texts would be tried */
 
 static neuralbits_model model;
 
@@ -72,6 +74,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(text, replaced, bytes);
     other = answer(&model, text, bytes);
     CHECK(alike(&first, &other));
+    if (size <= MOST_EXPLAINED)
+        check_explanation(&model, data, size, &first);
     forget(&first);
     forget(&again);
     forget(&other);

@@ -50,6 +50,13 @@
     }
 #endif
 
+/* What scoring and explaining share is compiled into each, so that scoring is what it would be alone. */
+#ifdef __GNUC__
+#define SHARED static inline __attribute__((always_inline))
+#else
+#define SHARED static
+#endif
+
 /* ---- Bits of words ------------------------------------------------------------------------------- */
 
 /* Compilers know this form, and put the machine's own instruction for it, if there is one. */
@@ -210,6 +217,59 @@ static size_t encode(uint32_t code, uint8_t *bytes)
     bytes[2] = (uint8_t)(0x80 | (code >> 6 & 0x3F));
     bytes[3] = (uint8_t)(0x80 | (code & 0x3F));
     return 4;
+}
+
+#define MOST_OWN 3
+
+/* Return what a code point becomes, and of how many: from a table, or in `own`. */
+SHARED const uint32_t *normalised(uint32_t code, uint32_t own[MOST_OWN], unsigned *count)
+{
+    const neuralbits_run *run;
+    const neuralbits_expansion *expansion;
+    own[0] = code;
+    *count = 1;
+    if (code >= 'A' && code <= 'Z') {
+        own[0] = code + ('a' - 'A');
+        return own;
+    }
+    if (within(FOUND(NEURALBITS_REMOVED, code), code)) {
+        *count = 0;
+        return own;
+    }
+    if (within(FOUND(NEURALBITS_SEPARATORS, code), code)) {
+        own[0] = ' ';
+        return own;
+    }
+    if (code >= 0xAC00 && code <= 0xD7A3) {
+        uint32_t index = code - 0xAC00;
+        own[0] = 0x1100 + index / 588;
+        own[1] = 0x1161 + index % 588 / 28;
+        own[2] = 0x11A7 + index % 28;
+        *count = index % 28 ? 3 : 2;
+        return own;
+    }
+    run = FOUND(NEURALBITS_FOLDED, code);
+    if (run && run->last - code <= run->span && (run->last - code) % run->step == 0) {
+        own[0] = run->becomes - (run->last - code);
+        return own;
+    }
+    expansion = FOUND(NEURALBITS_EXPANDED, code);
+    if (expansion && expansion->last == code) {
+        *count = expansion->count;
+        return NEURALBITS_POOL + expansion->start;
+    }
+    return own;
+}
+
+SHARED character_class class_of(uint32_t code)
+{
+    if (code < 0x80) {
+        int letter = code >= 'a' && code <= 'z', digit = code >= '0' && code <= '9';
+        return code == ' ' ? SPACE : letter ? LETTER : digit ? DIGIT : SYMBOL;
+    }
+    if (within(FOUND(NEURALBITS_LETTERS, code), code))
+        return LETTER;
+    return within(FOUND(NEURALBITS_DIGITS, code), code) ? DIGIT : SYMBOL;
 }
 
 /* ---- Hashes (section 3): MurmurHash3_x86_32, of a whole string or byte by byte ------------------- */
@@ -482,15 +542,7 @@ static void end_token(observer *o)
 
 static void observe_normalised(observer *o, uint32_t code)
 {
-    character_class class;
-    if (code < 0x80) {
-        int letter = code >= 'a' && code <= 'z', digit = code >= '0' && code <= '9';
-        class = code == ' ' ? SPACE : letter ? LETTER : digit ? DIGIT : SYMBOL;
-    } else if (within(FOUND(NEURALBITS_LETTERS, code), code)) {
-        class = LETTER;
-    } else {
-        class = within(FOUND(NEURALBITS_DIGITS, code), code) ? DIGIT : SYMBOL;
-    }
+    character_class class = class_of(code);
     if (class != o->class || class == SYMBOL) {
         end_token(o);
         if (class == SPACE)
@@ -501,46 +553,18 @@ static void observe_normalised(observer *o, uint32_t code)
         add_to_token(o, code);
 }
 
-static void observe_folded(observer *o, uint32_t code)
-{
-    const neuralbits_run *run = FOUND(NEURALBITS_FOLDED, code);
-    const neuralbits_expansion *expansion = FOUND(NEURALBITS_EXPANDED, code);
-    unsigned i;
-    if (run && run->last - code <= run->span && (run->last - code) % run->step == 0) {
-        observe_normalised(o, run->becomes - (run->last - code));
-    } else if (expansion && expansion->last == code) {
-        for (i = 0; i < expansion->count; i++)
-            observe_normalised(o, NEURALBITS_POOL[expansion->start + i]);
-    } else {
-        observe_normalised(o, code);
-    }
-}
-
 static void observe(observer *o, uint32_t code)
 {
-    if (code < 0x80) {
-        if (code >= 'a' && code <= 'z') {
-            observe_normalised(o, code);
-            return;
-        }
-        if (code >= 'A' && code <= 'Z') {
-            observe_normalised(o, code + ('a' - 'A'));
-            return;
-        }
-    }
-    if (within(FOUND(NEURALBITS_REMOVED, code), code))
+    uint32_t own[MOST_OWN];
+    const uint32_t *codes;
+    unsigned count, i;
+    if (code >= 'a' && code <= 'z') {
+        observe_normalised(o, code);
         return;
-    if (within(FOUND(NEURALBITS_SEPARATORS, code), code)) {
-        observe_normalised(o, ' ');
-    } else if (code >= 0xAC00 && code <= 0xD7A3) {
-        uint32_t index = code - 0xAC00;
-        observe_normalised(o, 0x1100 + index / 588);
-        observe_normalised(o, 0x1161 + index % 588 / 28);
-        if (index % 28)
-            observe_normalised(o, 0x11A7 + index % 28);
-    } else {
-        observe_folded(o, code);
     }
+    codes = normalised(code, own, &count);
+    for (i = 0; i < count; i++)
+        observe_normalised(o, codes[i]);
 }
 
 static void observe_text(votes *v, const uint8_t *text, size_t bytes)
@@ -1084,7 +1108,7 @@ uint32_t neuralbits_intents(const neuralbits_model *model)
     return model->layers[model->layer_count - 1].units;
 }
 
-static void run_network(const neuralbits_model *model, const scratch_layout *s, uint8_t *scratch,
+SHARED void run_network(const neuralbits_model *model, const scratch_layout *s, uint8_t *scratch,
                         const uint64_t *bits, int32_t *scores)
 {
     layer_input input;
@@ -1188,6 +1212,317 @@ IN_VERSIONS(probabilities, (const neuralbits_model *model, const int32_t *scores
 void neuralbits_probabilities(const neuralbits_model *model, const int32_t *scores, double *result)
 {
     probabilities(model, scores, result);
+}
+
+/* ---- Explanations (section 7) -------------------------------------------------------------------- */
+
+/* No byte of UTF-8 becomes more than 15 bytes of tokens, a space before each character's included; the
+ * others are the space behind the last token, and the NUL. */
+#define MOST_TOKEN_BYTES(bytes) (15 * (size_t)(bytes) + 2)
+
+#define SHORTEST_NGRAM 2
+#define SLOTS (2 * NEURALBITS_MOST_NGRAMS)
+
+/* The n-grams of a text, found again by their features. */
+typedef struct {
+    votes *votes;          /* of all */
+    const uint8_t *tokens; /* each with a space before it, and one behind the last; then a NUL */
+    uint32_t token_bytes;
+    neuralbits_ngram *ngrams;
+    uint32_t count;
+    uint16_t *slots; /* the place of an n-gram, from 1; 0 if there is none */
+} collection;
+
+static uint32_t write_tokens(const uint8_t *text, size_t bytes, uint8_t *tokens)
+{
+    character_class under_way = SPACE;
+    uint32_t own[MOST_OWN], written = 0;
+    size_t place = 0;
+    while (place < bytes) {
+        unsigned count, i;
+        const uint32_t *codes = normalised(decode(text, bytes, &place), own, &count);
+        for (i = 0; i < count; i++) {
+            character_class class = class_of(codes[i]);
+            if (class != SPACE && (class != under_way || class == SYMBOL))
+                tokens[written++] = ' ';
+            if (class != SPACE)
+                written += (uint32_t)encode(codes[i], tokens + written);
+            under_way = class;
+        }
+    }
+    if (written)
+        tokens[written++] = ' ';
+    tokens[written] = 0;
+    return written;
+}
+
+static int same_string(const collection *c, const neuralbits_ngram *a, const neuralbits_ngram *b)
+{
+    const uint8_t *tokens = c->tokens;
+    uint32_t i;
+    if (a->bytes != b->bytes || a->rest_bytes != b->rest_bytes)
+        return 0;
+    for (i = 0; i < a->bytes; i++)
+        if (tokens[a->start + i] != tokens[b->start + i])
+            return 0;
+    for (i = 0; i < a->rest_bytes; i++)
+        if (tokens[a->rest + i] != tokens[b->rest + i])
+            return 0;
+    return 1;
+}
+
+/* Let an n-gram vote, and count it; 0 if there are too many others. */
+static int collect(collection *c, uint32_t family, uint32_t start, uint32_t bytes, uint32_t rest,
+                   uint32_t rest_bytes)
+{
+    neuralbits_ngram made = {0, 0, 0, 0, 0, 0, 0, 1};
+    murmur m = murmur_start(family);
+    uint32_t slot;
+    murmur_add(&m, c->tokens + start, bytes);
+    murmur_add(&m, c->tokens + rest, rest_bytes);
+    made.feature = murmur_end(&m);
+    made.family = family;
+    made.start = start;
+    made.bytes = bytes;
+    made.rest = rest;
+    made.rest_bytes = rest_bytes;
+    vote(c->votes, made.feature);
+    for (slot = made.feature % SLOTS; c->slots[slot]; slot = (slot + 1) % SLOTS) {
+        neuralbits_ngram *other = c->ngrams + c->slots[slot] - 1;
+        if (other->feature == made.feature && other->family == family &&
+            same_string(c, other, &made)) {
+            other->count++;
+            return 1;
+        }
+    }
+    if (c->count == NEURALBITS_MOST_NGRAMS)
+        return 0;
+    c->ngrams[c->count++] = made;
+    c->slots[slot] = (uint16_t)c->count;
+    return 1;
+}
+
+/* Return where the token ends that begins here, or before which this is. */
+static uint32_t token_end(const collection *c, uint32_t place)
+{
+    while (c->tokens[place] != ' ')
+        place++;
+    return place;
+}
+
+/* Return where the character after this one begins. */
+static uint32_t after(const collection *c, uint32_t place)
+{
+    do
+        place++;
+    while ((c->tokens[place] & 0xC0) == 0x80);
+    return place;
+}
+
+static int collect_words(collection *c)
+{
+    uint32_t start, end;
+    for (start = 1; start < c->token_bytes; start = end + 1) {
+        end = token_end(c, start);
+        if (!collect(c, 1, start, end - start, 0, 0))
+            return 0;
+    }
+    return 1;
+}
+
+static int collect_word_bigrams(collection *c)
+{
+    uint32_t before = 0, start, end; /* the first token comes after an empty one */
+    for (start = 1; start < c->token_bytes; start = end + 1) {
+        end = token_end(c, start);
+        if (!collect(c, 2, before, end - before, 0, 0))
+            return 0;
+        before = start;
+    }
+    return !c->token_bytes || collect(c, 2, before, c->token_bytes - before, 0, 0);
+}
+
+static int collect_skip_bigrams(collection *c)
+{
+    uint32_t two_before = 0, before = 0, start, end; /* 0 is before the first */
+    for (start = 1; start < c->token_bytes; start = end + 1) {
+        end = token_end(c, start);
+        if (two_before && !collect(c, 3, two_before, before - two_before, start, end - start))
+            return 0;
+        two_before = before;
+        before = start;
+    }
+    return 1;
+}
+
+static int collect_characters(collection *c)
+{
+    uint32_t start, end, length, i;
+    for (start = 0; start + 1 < c->token_bytes; start = end) { /* from its space to the next one */
+        end = token_end(c, start + 1);
+        for (length = SHORTEST_NGRAM; length <= LONGEST_NGRAM; length++) {
+            uint32_t from = start, to = start;
+            for (i = 0; i < length && to <= end; i++)
+                to = after(c, to);
+            for (; i == length && to <= end + 1; from = after(c, from), to = after(c, to)) {
+                if (!collect(c, 4, from, to - from, 0, 0))
+                    return 0;
+                if (to > end)
+                    break;
+            }
+        }
+    }
+    return 1;
+}
+
+/* Collect the n-grams of all families, in the order of section 3; 0 if there are too many. */
+static int collect_ngrams(collection *c, unsigned families)
+{
+    return (!(families & WORDS) || collect_words(c)) &&
+           (!(families & WORD_BIGRAMS) || collect_word_bigrams(c)) &&
+           (!(families & SKIP_BIGRAMS) || collect_skip_bigrams(c)) &&
+           (!(families & CHARACTERS) || collect_characters(c));
+}
+
+/* Count recent votes for all functions. */
+static void settle_all(votes *v)
+{
+    size_t column;
+    for (column = 0; column < v->columns; column += ABREAST)
+        settle(v, column);
+}
+
+/* What is left of all votes without some of them; both are settled. */
+static void subtract(const votes *all, const votes *some, votes *left)
+{
+    unsigned used = bit_length(all->most), p;
+    size_t column;
+    for (column = 0; column < all->columns; column++) {
+        uint64_t borrowed = 0;
+        for (p = 0; p < used; p++) {
+            size_t word = p * all->columns + column;
+            uint64_t x = all->planes[word], y = some->planes[word];
+            left->planes[word] = x ^ y ^ borrowed;
+            borrowed = (~x & (y | borrowed)) | (y & borrowed);
+        }
+        left->voters[column] = all->voters[column] - some->voters[column];
+    }
+    left->most = all->most;
+}
+
+/* The natural logarithm of a number from 1 on: of a power of two, and of what is left by its series. */
+static double logarithm(double x)
+{
+    double twos = 0, ratio, square, sum = 0;
+    int i;
+    for (; x > 1.4142135623730951; x /= 2)
+        twos++;
+    ratio = (x - 1) / (x + 1);
+    square = ratio * ratio;
+    for (i = 21; i > 0; i -= 2)
+        sum = sum * square + 2.0 / i;
+    return twos * 0.69314718055994531 + ratio * sum;
+}
+
+/* The log-odds of an intent, from the scores: that its probability may round to 1 does no harm. */
+static double log_odds(const neuralbits_model *model, const int32_t *scores, uint32_t intent)
+{
+    uint32_t intents = neuralbits_intents(model), i, most = !intent;
+    double total = 0;
+    if (intents == 1)
+        return DBL_MAX; /* whatever is left out */
+    for (i = 0; i < intents; i++)
+        if (i != intent && scores[i] > scores[most])
+            most = i;
+    for (i = 0; i < intents; i++)
+        if (i != intent)
+            total += exponential(((double)scores[i] - scores[most]) * model->logit);
+    return ((double)scores[intent] - scores[most]) * model->logit - logarithm(total);
+}
+
+/* Offsets within the buffer, which begins with what scoring takes. */
+typedef struct {
+    scratch_layout scoring;
+    size_t all, some, left, bits, scores, ngrams, slots, tokens, size;
+} explaining_layout;
+
+static int lay_out_explaining(const neuralbits_model *model, size_t longest_text,
+                              explaining_layout *s)
+{
+    size_t bit_bytes, counters;
+    if (!lay_out(model, longest_text, &s->scoring))
+        return 0;
+    counters = s->scoring.bits; /* all that lies before them */
+    bit_bytes = s->scoring.activations - s->scoring.bits;
+    s->all = s->scoring.size;
+    s->some = s->all + counters;
+    s->left = s->some + counters;
+    s->bits = s->left + counters;
+    s->scores = s->bits + bit_bytes;
+    s->ngrams = s->scores + padded(neuralbits_intents(model) * sizeof(int32_t));
+    s->slots = s->ngrams + NEURALBITS_MOST_NGRAMS * sizeof(neuralbits_ngram);
+    s->tokens = s->slots + SLOTS * sizeof(uint16_t);
+    s->size = s->tokens + padded(MOST_TOKEN_BYTES(longest_text));
+    return 1;
+}
+
+size_t neuralbits_explain_scratch_size(const neuralbits_model *model, size_t longest_text)
+{
+    explaining_layout s;
+    return lay_out_explaining(model, longest_text, &s) ? s.size : 0;
+}
+
+neuralbits_status neuralbits_explain(const neuralbits_model *model, const char *text, size_t bytes,
+                                     void *scratch, size_t scratch_size,
+                                     neuralbits_explanation *explanation)
+{
+    uint8_t *memory = scratch;
+    explaining_layout s;
+    collection c;
+    votes all, some, left;
+    uint64_t *bits, *bits_left;
+    int32_t *scores;
+    double odds;
+    uint32_t i, occurrence;
+    if (!lay_out_explaining(model, bytes, &s) || s.size > scratch_size)
+        return NEURALBITS_TOO_LONG;
+    bits = (uint64_t *)(void *)(memory + s.bits);
+    bits_left = (uint64_t *)(void *)(memory + s.scoring.bits);
+    scores = (int32_t *)(void *)(memory + s.scores);
+    neuralbits_score(model, text, bytes, memory, s.scoring.size, scores, &explanation->answer);
+    odds = log_odds(model, scores, explanation->answer.intent);
+
+    start_votes(&all, model, &s.scoring, memory + s.all);
+    start_votes(&left, model, &s.scoring, memory + s.left);
+    memset(&c, 0, sizeof c);
+    c.votes = &all;
+    c.tokens = memory + s.tokens;
+    c.ngrams = (neuralbits_ngram *)(void *)(memory + s.ngrams);
+    c.slots = (uint16_t *)(void *)(memory + s.slots);
+    memset(c.slots, 0, SLOTS * sizeof *c.slots);
+    c.token_bytes = write_tokens((const uint8_t *)text, bytes, memory + s.tokens);
+    if (!collect_ngrams(&c, model->families))
+        return NEURALBITS_TOO_VARIED;
+    count(&all);
+    write_bits(&all, bits);
+
+    for (i = 0; i < c.count; i++) {
+        neuralbits_ngram *ngram = c.ngrams + i;
+        start_votes(&some, model, &s.scoring, memory + s.some);
+        for (occurrence = 0; occurrence < ngram->count; occurrence++)
+            vote(&some, ngram->feature);
+        count(&some);
+        settle_all(&some);
+        subtract(&all, &some, &left);
+        write_bits(&left, bits_left);
+        run_network(model, &s.scoring, memory, bits_left, scores);
+        ngram->influence = odds - log_odds(model, scores, explanation->answer.intent);
+    }
+    explanation->bits = bits;
+    explanation->tokens = (const char *)c.tokens;
+    explanation->ngrams = c.ngrams;
+    explanation->ngram_count = c.count;
+    return NEURALBITS_OK;
 }
 
 /* ---- The file (docs/artifact.md) ----------------------------------------------------------------- */

@@ -16,6 +16,7 @@ extern "C" {
 
 #define NEURALBITS_MOST_LAYERS 4
 #define NEURALBITS_FEATURES_PER_BYTE 42 /* no text has more */
+#define NEURALBITS_MOST_NGRAMS 2048     /* different ones of a text that is explained */
 
 typedef enum {
     NEURALBITS_OK = 0,
@@ -23,7 +24,8 @@ typedef enum {
     NEURALBITS_NEWER,       /* of a format that this kernel doesn't know */
     NEURALBITS_MALFORMED,   /* truncated, or an offset, length, shape or number that can't be */
     NEURALBITS_UNSUPPORTED, /* sound, but with float weights or more layers than the kernel has */
-    NEURALBITS_TOO_LONG     /* the text has more bytes than the scratch buffer was made for */
+    NEURALBITS_TOO_LONG,    /* the text has more bytes than the scratch buffer was made for */
+    NEURALBITS_TOO_VARIED   /* the text has more than NEURALBITS_MOST_NGRAMS different n-grams */
 } neuralbits_status;
 
 typedef enum {
@@ -71,6 +73,25 @@ typedef struct {
     int in_scope;
 } neuralbits_answer;
 
+/* An n-gram that a text has, and what it did for the answer. */
+typedef struct {
+    double influence;          /* by how much the answer's log-odds fall without it */
+    uint32_t family;           /* its hash seed: 1 words, 2 word_bigrams, 3 skip_bigrams, 4 characters */
+    uint32_t start, bytes;     /* its string, within the explanation's tokens, */
+    uint32_t rest, rest_bytes; /* and what comes after that: of skip_bigrams, the second word */
+    uint32_t feature;          /* its hash */
+    uint32_t count;            /* how often it occurs */
+} neuralbits_ngram;
+
+/* It points into the scratch buffer. */
+typedef struct {
+    neuralbits_answer answer;
+    const uint64_t *bits; /* as neuralbits_project gives them */
+    const char *tokens;   /* normalised; each has a space before it, and the last one behind it */
+    const neuralbits_ngram *ngrams; /* each that the text has, once, as docs/projection.md orders them */
+    uint32_t ngram_count;
+} neuralbits_explanation;
+
 /* Read a file that lies in memory, and will as long as the model is used. */
 neuralbits_status neuralbits_open(neuralbits_model *model, const void *file, size_t size);
 
@@ -103,8 +124,18 @@ neuralbits_status neuralbits_score(const neuralbits_model *model, const char *te
                                    void *scratch, size_t scratch_size, int32_t *scores,
                                    neuralbits_answer *answer);
 
-/* Turn scores into calibrated probabilities; the one function that needs floating point. */
+/* Turn scores into calibrated probabilities. It needs floating point, as neuralbits_explain alone does, too. */
 void neuralbits_probabilities(const neuralbits_model *model, const int32_t *scores, double *result);
+
+/* Return how many bytes of scratch, aligned to 8, explaining takes for texts of up to so many bytes; 0 if there
+ * can be no such buffer. */
+size_t neuralbits_explain_scratch_size(const neuralbits_model *model, size_t longest_text);
+
+/* Answer a text, and tell by how much the answer's log-odds, ln p/(1 - p), fall as each of its n-grams is left
+ * out: it is scored once more for every one. Where there is one intent alone, nothing has an influence. */
+neuralbits_status neuralbits_explain(const neuralbits_model *model, const char *text, size_t bytes,
+                                     void *scratch, size_t scratch_size,
+                                     neuralbits_explanation *explanation);
 
 #ifdef __cplusplus
 }

@@ -12,14 +12,17 @@ from typing import Literal
 from neuralbits import kernel as _kernel_binding
 from neuralbits import manifest as _manifest
 from neuralbits.classifier import Classifier
+from neuralbits.explanation import Explanation, NgramInfluence
 from neuralbits.manifest import ArtifactError, Manifest
 from neuralbits.prediction import IntentConfidence, Prediction
 
 __all__ = [
     "ArtifactError",
     "Classifier",
+    "Explanation",
     "IntentConfidence",
     "Manifest",
+    "NgramInfluence",
     "Prediction",
     "backend",
     "load",

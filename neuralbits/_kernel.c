@@ -116,6 +116,12 @@ static void desk_free(desk *d)
     PyMem_Free(d->in_scope);
 }
 
+static void too_long(const batch *b)
+{
+    PyErr_Format(PyExc_OverflowError, "a text of %zu bytes is longer than the kernel takes",
+                 b->longest);
+}
+
 static int desk_take(desk *d, const neuralbits_model *model, const batch *b, size_t top_k)
 {
     size_t intents = neuralbits_intents(model), together = (size_t)b->count;
@@ -124,8 +130,7 @@ static int desk_take(desk *d, const neuralbits_model *model, const batch *b, siz
     memset(d, 0, sizeof *d);
     d->scratch_size = neuralbits_scratch_size(model, b->longest);
     if (!d->scratch_size) {
-        PyErr_Format(PyExc_OverflowError, "a text of %zu bytes is longer than the kernel takes",
-                     b->longest);
+        too_long(b);
         return 0;
     }
     d->scratch = PyMem_Malloc(d->scratch_size);
@@ -281,6 +286,94 @@ static PyObject *Model_scores(Model *self, PyObject *texts)
     return result;
 }
 
+/* ---- Explaining ------------------------------------------------------------------------------------ */
+
+/* Write bits as hexadecimal digits, the first bit as the highest of the first digit. */
+static PyObject *hexadecimal(const uint64_t *bits, size_t count)
+{
+    size_t digits = (count + 3) / 4, i;
+    char *text = PyMem_Calloc(digits + 1, 1);
+    PyObject *result;
+    if (!text)
+        return PyErr_NoMemory();
+    for (i = 0; i < digits; i++) {
+        unsigned nibble = (unsigned)(bits[i / 16] >> 4 * (i % 16) & 15); /* none is set behind the last */
+        nibble = (nibble & 5) << 1 | (nibble & 10) >> 1;
+        nibble = (nibble & 3) << 2 | nibble >> 2;
+        text[i] = "0123456789abcdef"[nibble];
+    }
+    result = PyUnicode_DecodeASCII(text, (Py_ssize_t)digits, NULL);
+    PyMem_Free(text);
+    return result;
+}
+
+/* Make the tuple of an n-gram's string, family from 0, and influence. */
+static PyObject *influence(const neuralbits_explanation *e, const neuralbits_ngram *ngram)
+{
+    PyObject *first = PyUnicode_DecodeUTF8(e->tokens + ngram->start, ngram->bytes, NULL);
+    PyObject *rest = PyUnicode_DecodeUTF8(e->tokens + ngram->rest, ngram->rest_bytes, NULL);
+    PyObject *string = first && rest ? PyUnicode_Concat(first, rest) : NULL;
+    Py_XDECREF(first);
+    Py_XDECREF(rest);
+    return string ? Py_BuildValue("Nkd", string, (unsigned long)ngram->family - 1, ngram->influence)
+                  : NULL;
+}
+
+static PyObject *explanation(const neuralbits_model *model, const neuralbits_explanation *e)
+{
+    size_t each = model->blocks ? (size_t)1 << model->dimensions : model->dimensions;
+    size_t bits = model->kept * each, words = (bits + 63) / 64;
+    PyObject *ngrams = PyList_New(e->ngram_count);
+    uint32_t i;
+    for (i = 0; ngrams && i < e->ngram_count; i++) {
+        PyObject *made = influence(e, e->ngrams + i);
+        if (!made || PyList_SetItem(ngrams, i, made))
+            Py_CLEAR(ngrams);
+    }
+    if (!ngrams)
+        return NULL;
+    return Py_BuildValue("NNknN", hexadecimal(e->bits, bits),
+                         hexadecimal(e->bits + words, model->code_bits == 2 ? bits : 0),
+                         (unsigned long)model->kept, (Py_ssize_t)each, ngrams);
+}
+
+PyDoc_STRVAR(explain_doc,
+             "explain(text)\n--\n\n"
+             "Explain a text: its first and its second bits in hexadecimal digits, the functions, the\n"
+             "bits of each, and the n-grams, each as a tuple of its string, its family from 0 and its\n"
+             "influence. None if it has too many n-grams.");
+
+static PyObject *Model_explain(Model *self, PyObject *text)
+{
+    PyObject *texts = PyTuple_Pack(1, text), *result = NULL;
+    neuralbits_explanation found;
+    neuralbits_status status;
+    size_t scratch_size;
+    void *scratch;
+    batch b;
+    if (!texts || !batch_take(&b, texts)) {
+        Py_XDECREF(texts);
+        return NULL;
+    }
+    scratch_size = neuralbits_explain_scratch_size(&self->model, b.longest);
+    scratch = scratch_size ? PyMem_Malloc(scratch_size) : NULL;
+    if (!scratch_size) {
+        too_long(&b);
+    } else if (!scratch) {
+        PyErr_NoMemory();
+    } else {
+        Py_BEGIN_ALLOW_THREADS
+        status = neuralbits_explain(&self->model, b.texts[0], b.lengths[0], scratch, scratch_size,
+                                    &found);
+        Py_END_ALLOW_THREADS
+        result = status == NEURALBITS_OK ? explanation(&self->model, &found) : Py_NewRef(Py_None);
+    }
+    PyMem_Free(scratch);
+    batch_free(&b);
+    Py_DECREF(texts);
+    return result;
+}
+
 /* ---- Projecting for training ----------------------------------------------------------------------- */
 
 /* Project texts, given as features, one text after another. No Python here. */
@@ -410,6 +503,7 @@ static void Model_dealloc(Model *self)
 static PyMethodDef Model_methods[] = {
     {"classify", (PyCFunction)(void (*)(void))Model_classify, METH_VARARGS, classify_doc},
     {"scores", (PyCFunction)(void (*)(void))Model_scores, METH_O, scores_doc},
+    {"explain", (PyCFunction)(void (*)(void))Model_explain, METH_O, explain_doc},
     {NULL, NULL, 0, NULL},
 };
 

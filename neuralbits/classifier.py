@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Protocol
 
+from neuralbits.explanation import Explanation
 from neuralbits.manifest import Manifest
 from neuralbits.prediction import Prediction
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 _LEAST_PART = 256  # texts that are worth a thread
 _NO_INTENT = "top_k is {}; ask for at least 1 intent"
+_NO_TEXT = "the text is of type {}, not a string"
 
 
 class Engine(Protocol):
@@ -23,6 +25,9 @@ class Engine(Protocol):
 
     def scores(self, texts: Sequence[str], /) -> "npt.NDArray[np.float64]":
         """Score every intent for each text: shape (N, C)."""
+
+    def explain(self, text: str, /) -> Explanation:
+        """Tell what each n-gram of a text did for its answer."""
 
 
 class Classifier:
@@ -44,7 +49,7 @@ class Classifier:
             ValueError: ``top_k`` is below 1.
         """
         if not isinstance(text, str):
-            raise TypeError(f"the text is of type {type(text).__name__}, not a string")
+            raise TypeError(_NO_TEXT.format(type(text).__name__))
         if top_k < 1:
             raise ValueError(_NO_INTENT.format(top_k))
         return self._engine.classify((text,), top_k)[0]
@@ -84,6 +89,21 @@ class Classifier:
                 lambda start, end: self._engine.classify(texts[start:end], top_k), ends, ends[1:]
             )
             return list(chain.from_iterable(parts))
+
+    def explain(self, text: str) -> Explanation:
+        """Tell which n-grams of a text spoke for its intent, and which against it.
+
+        That intent is the one that `classify` gives. The text is scored once more for each of its
+        n-grams: one of 50 characters takes some hundred times as long as classifying it.
+
+        Raises:
+            TypeError: ``text`` isn't a string.
+            ValueError: it has more than `neuralbits.explanation.MOST_NGRAMS` different n-grams, as
+                texts of more than some thousand characters may.
+        """
+        if not isinstance(text, str):
+            raise TypeError(_NO_TEXT.format(type(text).__name__))
+        return self._engine.explain(text)
 
     def scores(self, texts: Sequence[str]) -> "npt.NDArray[np.float64]":
         """Return the score of each intent for each text: shape (N, C), N ≥ 1; needs NumPy."""

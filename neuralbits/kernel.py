@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from neuralbits.explanation import Explanation, NgramInfluence, TooVaried
 from neuralbits.prediction import IntentConfidence, Prediction
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ def project(
 
     words = np.frombuffer(_kernel.project(settings, features, counts), np.uint64)
     return words.reshape(len(counts), -1)
+
+
+_FAMILIES = ("words", "word_bigrams", "skip_bigrams", "characters")  # as ngrams.py has them
 
 
 class Refused(Exception):
@@ -84,3 +88,25 @@ class Kernel:
         except OverflowError:
             return self._reference.scores(texts)
         return scores.reshape(len(texts), -1).astype(np.float64)
+
+    def explain(self, text: str) -> Explanation:
+        """Tell what each n-gram of a text did for its answer.
+
+        Raises:
+            TooVaried: it has too many.
+        """
+        try:
+            found = self._model.explain(text)
+        except OverflowError:
+            return self._reference.explain(text)
+        if found is None:
+            raise TooVaried
+        bits, second_bits, functions, dimensions, ngrams = found
+        ngrams.sort(key=lambda each: -abs(each[2]))
+        return Explanation(
+            bits,
+            second_bits,
+            functions,
+            dimensions,
+            tuple(NgramInfluence(ngram, _FAMILIES[family], gain) for ngram, family, gain in ngrams),
+        )

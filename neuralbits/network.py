@@ -104,6 +104,19 @@ def probabilities(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return shares
 
 
+def log_odds(logits: npt.NDArray[np.float64], intent: int) -> float:
+    """Return ln(p / (1 - p)) of one of the probabilities, from logits of shape (C,).
+
+    That is its logit less ln Σ exp of the others', which is finite even where p rounds to 1. An
+    intent without others has the greatest number, so that no difference is made by anything.
+    """
+    others = np.delete(logits, intent)
+    if not len(others):
+        return float(np.finfo(np.float64).max)
+    most = others.max()
+    return float(logits[intent] - most - np.log(np.exp(others - most).sum()))
+
+
 @dataclass(frozen=True, eq=False)
 class Network:
     """The projection network's learned part: layers that read bits, the last giving C scores."""

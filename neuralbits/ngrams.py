@@ -5,6 +5,7 @@ one string is a different feature in each. No table of n-grams is kept anywhere:
 hash. docs/projection.md specifies every byte that is hashed.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 import mmh3
@@ -68,11 +69,25 @@ def features(tokens: Sequence[str], families: Iterable[str]) -> npt.NDArray[np.u
         Shape (n,), uint32: the n observed n-grams; none for a text without tokens.
     """
     hashes = [
-        mmh3.hash(ngram, _SEEDS[family], signed=False)
-        for family in families
-        for ngram, _, _ in FAMILIES[family](tokens)
+        feature(ngram, family) for family in families for ngram, _, _ in FAMILIES[family](tokens)
     ]
     return np.array(hashes, dtype=np.uint32)
+
+
+def feature(ngram: str, family: str) -> int:
+    """Hash an n-gram, as one of its family."""
+    return mmh3.hash(ngram, _SEEDS[family], signed=False)
+
+
+def counted(tokens: Sequence[str], families: Iterable[str]) -> Counter[tuple[str, str]]:
+    """Count how often each n-gram of a text occurs: by family and string, in `FAMILIES`' order."""
+    chosen = set(families)
+    return Counter(
+        (family, ngram)
+        for family in FAMILIES
+        if family in chosen
+        for ngram, _, _ in FAMILIES[family](tokens)
+    )
 
 
 def spans(tokens: Sequence[str], families: Iterable[str]) -> npt.NDArray[np.int32]:

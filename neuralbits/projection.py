@@ -166,8 +166,15 @@ class Projection:
     def project(self, features: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint8]:
         """Turn observed n-grams, shape (n,), into neural bits, shape (b, T·d), each 0 or 1.
 
+        `vote` adds up their votes, and `code` turns the sums into bits.
+        """
+        return self.code(self.vote(features))
+
+    def vote(self, features: npt.NDArray[np.uint32]) -> npt.NDArray[np.int32]:
+        """Return the sums of observed n-grams, shape (n,) in, (T·d,) out.
+
         In each function the features that take part in it vote, dimension by dimension, with
-        their signs; `code` turns the sums into bits.
+        their signs.
         """
         groups = self.functions // self.stride
         sums = np.zeros((groups, self.stride, self.dimensions), dtype=np.float32)
@@ -177,7 +184,7 @@ class Projection:
             votes = 2 * signs.astype(np.float32) - 1
             # (groups, stride, n) @ (groups, n, d); whole numbers far below 2^24, so exact.
             sums += takes_part.astype(np.float32).transpose(1, 2, 0) @ votes.transpose(1, 0, 2)
-        return self.code(self.keep(sums.reshape(-1).astype(np.int32)))
+        return self.keep(sums.reshape(-1).astype(np.int32))
 
     def keep(self, sums: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
         """Leave out the sums of removed functions, which nobody has to compute.

@@ -7,8 +7,11 @@ import numpy.typing as npt
 
 from neuralbits.artifact import Artifact
 from neuralbits.classifier import Classifier
-from neuralbits.network import lead, probabilities
+from neuralbits.explanation import MOST_NGRAMS, Explanation, NgramInfluence, TooVaried
+from neuralbits.network import lead, log_odds, probabilities
+from neuralbits.ngrams import counted, feature
 from neuralbits.prediction import IntentConfidence, Prediction
+from neuralbits.text import tokens
 
 _CHUNK = 128  # texts at a time, so that a long list costs no more memory than its predictions
 
@@ -36,6 +39,38 @@ class Reference:
         """Score every intent for each text: shape (N, C)."""
         chunks = (texts[start : start + _CHUNK] for start in range(0, len(texts), _CHUNK))
         return np.concatenate([self._scores(self._observe(chunk)) for chunk in chunks])
+
+    def explain(self, text: str) -> Explanation:
+        """Tell what each n-gram of a text did for its answer.
+
+        Raises:
+            TooVaried: it has too many.
+        """
+        artifact, projection = self._artifact, self._artifact.projection
+        occurring = counted(tokens(text), projection.families)
+        if len(occurring) > MOST_NGRAMS:
+            raise TooVaried
+        sums = projection.vote(projection.features(text))
+        bits = projection.code(sums)
+        (scores,) = artifact.network.scores(bits[None])
+        intent = int(scores.argmax())
+
+        def odds(scores: npt.NDArray[np.float64]) -> float:
+            return log_odds(scores * (artifact.network.scale / artifact.temperature), intent)
+
+        influences = []
+        for (family, ngram), count in occurring.items():
+            votes = projection.vote(np.array([feature(ngram, family)], dtype=np.uint32))
+            (without,) = artifact.network.scores(projection.code(sums - count * votes)[None])
+            influences.append(NgramInfluence(ngram, family, odds(scores) - odds(without)))
+        first, *second = [np.packbits(each).tobytes().hex()[: -(-len(each) // 4)] for each in bits]
+        return Explanation(
+            bits=first,
+            second_bits="".join(second),
+            functions=len(projection.kept),
+            dimensions=projection.inputs // len(projection.kept),
+            ngrams=tuple(sorted(influences, key=lambda each: -abs(each.influence))),
+        )
 
     def _observe(self, texts: Sequence[str]) -> list[npt.NDArray[np.uint32]]:
         return [self._artifact.projection.features(text) for text in texts]

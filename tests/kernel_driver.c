@@ -1,4 +1,5 @@
-/* Answers texts with an artifact, for the tests: kernel_driver ARTIFACT < TEXTS
+/* Answers texts with an artifact, for the tests: kernel_driver ARTIFACT < TEXTS, or explains what it
+ * answers: kernel_driver ARTIFACT explain < TEXTS
  *
  * A text is its length, 4 bytes from the low one, and its UTF-8; an answer is a line of JSON. A file that
  * is refused gives one line, its status. Every buffer is as long as it has to be and no longer, so
@@ -50,9 +51,46 @@ static int answer(const neuralbits_model *model, const char *text, size_t bytes)
     return failed;
 }
 
+static void print_string(const char *bytes, uint32_t count)
+{
+    uint32_t i;
+    for (i = 0; i < count; i++)
+        printf("%02x", (unsigned char)bytes[i]);
+}
+
+static int explain(const neuralbits_model *model, const char *text, size_t bytes)
+{
+    size_t size = neuralbits_explain_scratch_size(model, bytes);
+    size_t words = ((size_t)model->layers[0].inputs + 63) / 64 * model->code_bits, i;
+    void *scratch = allocated(size);
+    neuralbits_explanation found;
+    neuralbits_status status = neuralbits_explain(model, text, bytes, scratch, size, &found);
+    if (status == NEURALBITS_TOO_VARIED) {
+        printf("%d\n", (int)status);
+    } else if (!status) {
+        printf("{\"intent\": %" PRIu32 ", \"lead\": %lld, \"bits\": [", found.answer.intent,
+               (long long)found.answer.lead);
+        for (i = 0; i < words; i++)
+            printf("%s%llu", i ? ", " : "", (unsigned long long)found.bits[i]);
+        printf("], \"ngrams\": [");
+        for (i = 0; i < found.ngram_count; i++) {
+            const neuralbits_ngram *ngram = found.ngrams + i;
+            printf("%s[%" PRIu32 ", \"", i ? ", " : "", ngram->family);
+            print_string(found.tokens + ngram->start, ngram->bytes);
+            print_string(found.tokens + ngram->rest, ngram->rest_bytes);
+            printf("\", %" PRIu32 ", %" PRIu32 ", %.17g]", ngram->feature, ngram->count,
+                   ngram->influence);
+        }
+        printf("]}\n");
+    }
+    free(scratch);
+    return status != NEURALBITS_OK && status != NEURALBITS_TOO_VARIED;
+}
+
 int main(int count, char **arguments)
 {
-    FILE *file = count == 2 ? fopen(arguments[1], "rb") : NULL;
+    int (*say)(const neuralbits_model *, const char *, size_t) = count == 3 ? explain : answer;
+    FILE *file = count == 2 || count == 3 ? fopen(arguments[1], "rb") : NULL;
     unsigned char length[4];
     neuralbits_model model;
     neuralbits_status status;
@@ -73,7 +111,7 @@ int main(int count, char **arguments)
         size_t bytes = length[0] | (size_t)length[1] << 8 | (size_t)length[2] << 16 |
                        (size_t)length[3] << 24;
         char *text = allocated(bytes);
-        failed = fread(text, 1, bytes, stdin) != bytes || answer(&model, text, bytes);
+        failed = fread(text, 1, bytes, stdin) != bytes || say(&model, text, bytes);
         free(text);
     }
     free(content);

@@ -15,12 +15,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from neuralbits import _unicode, artifact, reference
+from neuralbits import _unicode, artifact, ngrams, reference
 from neuralbits.artifact import Artifact
 from neuralbits.network import Activation, Layer, Network, lead, probabilities
 from neuralbits.ngrams import FAMILIES
 from neuralbits.packing import Precision
 from neuralbits.projection import Projection
+from neuralbits.text import normalise, tokens
 from tests.homes import UTTERANCES, make_artifact
 from tests.test_network import random_layer
 
@@ -32,7 +33,7 @@ COMPILER = shutil.which("cc")
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="there is no C compiler")
 
-MALFORMED, UNSUPPORTED, NEWER, FOREIGN = 3, 4, 2, 1
+MALFORMED, UNSUPPORTED, NEWER, FOREIGN, TOO_VARIED = 3, 4, 2, 1, 6
 TEXTS = [*(text for texts in UTTERANCES.values() for text in texts), "", "?!", "straße 20% 한국어"]
 
 
@@ -52,13 +53,16 @@ def driver(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return path
 
 
-def run(driver: Path, content: bytes, texts: Sequence[str], folder: Path) -> list[Any]:
+def run(
+    driver: Path, content: bytes, texts: Sequence[str], folder: Path, *arguments: str
+) -> list[Any]:
     """Answer texts with the kernel; a single number, the status, if it refuses the file."""
     path = folder / "model.safetensors"
     path.write_bytes(content)
     encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
     given = b"".join(len(text).to_bytes(4, "little") + text for text in encoded)
-    ran = subprocess.run([driver, path], input=given, capture_output=True, check=False)
+    command = [driver, path, *arguments]
+    ran = subprocess.run(command, input=given, capture_output=True, check=False)
     assert ran.returncode == 0, ran.stderr.decode()
     return [json.loads(line) for line in ran.stdout.splitlines()]
 
@@ -89,6 +93,29 @@ def assert_alike(driver: Path, held: Artifact, texts: Sequence[str], folder: Pat
     expected = probabilities(scores * (held.network.scale / held.temperature))
     found = np.array([answer["probabilities"] for answer in answers])
     assert np.allclose(found, expected, rtol=1e-12, atol=1e-300)
+
+
+def assert_explained_alike(
+    driver: Path, held: Artifact, texts: Sequence[str], folder: Path
+) -> None:
+    """Check that leaving n-grams out gives what the reference says, in the order of the table."""
+    answers = run(driver, artifact.encode(held)[0], texts, folder, "explain")
+    families, projection = tuple(FAMILIES), held.projection
+    for text, answer in zip(texts, answers, strict=True):
+        expected = reference.classifier(held).explain(text)
+        occurring = ngrams.counted(tokens(text), projection.families)
+        assert answer["bits"] == words(projection.project(projection.features(text)))
+        assert [
+            (families[family - 1], bytes.fromhex(string).decode(), feature, count)
+            for family, string, feature, count, _ in answer["ngrams"]
+        ] == [
+            (family, ngram, ngrams.feature(ngram, family), count)
+            for (family, ngram), count in occurring.items()
+        ]
+        known = {(each.family, each.ngram): each.influence for each in expected.ngrams}
+        assert [influence for *_, influence in answer["ngrams"]] == pytest.approx(
+            [known[each] for each in occurring], rel=1e-9, abs=1e-9
+        )
 
 
 def make(
@@ -150,6 +177,20 @@ def test_no_byte_becomes_more_code_points_than_the_scratch_buffer_counts_on() ->
     assert max(len(text) / len(chr(code).encode()) for code, text in _unicode.FOLDED.items()) <= 6
 
 
+def test_no_byte_becomes_more_tokens_than_the_scratch_buffer_has_room_for() -> None:
+    def most_bytes(code: int) -> int:
+        kept = normalise(chr(code)).replace(" ", "")
+        return len(kept.encode()) + len(kept)  # with a space before each
+
+    assert (
+        max(
+            most_bytes(code) / len(chr(code).encode("utf-8", "surrogatepass"))
+            for code in (0x41, 0xD800, 0xFFFD, *range(0xAC00, 0xD7A4), *_unicode.FOLDED)
+        )
+        <= 15
+    )
+
+
 def test_the_vectors_have_the_bits_of_the_reference(driver: Path, tmp_path: Path) -> None:
     vectors = ROOT / "tests" / "vectors"
     lines = (vectors / "vectors.jsonl").read_text().splitlines()
@@ -209,6 +250,24 @@ def test_every_code_point_is_read_as_the_reference_reads_it(driver: Path, tmp_pa
     }
     codes = sorted({*listed, *range(0x3000), *range(0xAC00, 0xD7A4, 97), 0xD7FF, 0xD800, 0xFFFD})
     assert_alike(driver, held, [f"a{chr(code)}b" for code in codes if code >= 0], tmp_path)
+
+
+@pytest.mark.parametrize("blocks", [False, True])
+def test_texts_are_explained_as_by_the_reference(
+    driver: Path, blocks: bool, tmp_path: Path
+) -> None:
+    projection = Projection(16, 7, 2 - blocks, 4, tuple(FAMILIES), blocks, removed=(0, 7))
+    texts = [*TEXTS, "ab ab ab " * 30, "x" * 300, "\ufdfa a\ud800b \ufdfa", "한 20 %%% 한"]
+    assert_explained_alike(driver, make(projection), texts, tmp_path)
+
+
+def test_a_text_of_too_many_ngrams_is_not_explained(driver: Path, tmp_path: Path) -> None:
+    held = make(Projection(4, 16, stride=2, families=("words",)))
+    most = " ".join(chr(0x1F300 + n) for n in range(2048))
+    content = artifact.encode(held)[0]
+    (answer,) = run(driver, content, [most], tmp_path, "explain")
+    assert len(answer["ngrams"]) == 2048
+    assert run(driver, content, [most + " a"], tmp_path, "explain") == [TOO_VARIED]
 
 
 def test_a_long_text_and_a_long_token_will_do(driver: Path, tmp_path: Path) -> None:

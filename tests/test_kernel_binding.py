@@ -29,6 +29,7 @@ pytestmark = pytest.mark.skipif(not kernel.COMPILED, reason="the kernel isn't co
 HELD = make_artifact()
 CONTENT = artifact.encode(HELD)[0]
 ROOT = Path(__file__).parents[1]
+VARIED = "".join(map(chr, range(0x4E00, 0x5300)))
 
 
 def test_a_file_that_it_cannot_use_is_refused() -> None:
@@ -65,6 +66,8 @@ def test_a_text_of_megabytes_is_the_references(monkeypatch: pytest.MonkeyPatch) 
         engine._model.classify([beyond], 1)
     with pytest.raises(OverflowError):
         engine._model.scores([beyond])
+    with pytest.raises(OverflowError):
+        engine._model.explain(beyond)
     # The reference would take minutes for it.
     calls: list[Sequence[str]] = []
 
@@ -76,11 +79,15 @@ def test_a_text_of_megabytes_is_the_references(monkeypatch: pytest.MonkeyPatch) 
         def scores(self, texts: Sequence[str]) -> None:
             calls.append(texts)
 
+        def explain(self, text: str) -> None:
+            calls.append([text])
+
     assert isinstance(engine._reference, Reference)
     monkeypatch.setattr(engine, "_reference", Patient())
     engine.classify([beyond], 1)
     engine.scores([beyond])
-    assert calls == [[beyond]] * 2
+    engine.explain(beyond)
+    assert calls == [[beyond]] * 3
 
 
 def test_texts_that_change_while_they_are_classified_do_no_harm() -> None:
@@ -111,6 +118,12 @@ def test_it_leaks_nothing() -> None:
         engine = Kernel(CONTENT, HELD.labels)
         engine.classify(["turn on the lamp", "", "\ud800"], 6)
         engine.scores(["lamp"])
+        for text in ("turn on the lamp", "", "\ud800"):
+            engine.explain(text)
+        with pytest.raises(ValueError, match="more than 2,048"):
+            engine.explain(VARIED)
+        with pytest.raises(TypeError):
+            engine.explain(5)  # type: ignore[arg-type]
         for wrong in (["lamp", 5], 5):
             with pytest.raises(TypeError):
                 engine.classify(wrong, 1)  # type: ignore[arg-type]
@@ -131,6 +144,7 @@ def test_loading_and_classifying_import_neither_numpy_nor_mmh3(artifact_path: Pa
         "import sys, neuralbits;"
         f"classifier = neuralbits.load({str(artifact_path)!r});"
         "classifier.classify_batch(['lights on'] * 1000, threads=2);"
+        "classifier.explain('lights on');"
         "assert not {'numpy', 'mmh3', 'torch'} & set(sys.modules), sorted(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script], check=True)

@@ -26,6 +26,7 @@ from tests.test_kernel import (  # noqa: F401 (its tests, with the driver below)
     STRICT,
     TEXTS,
     assert_alike,
+    assert_explained_alike,
     make,
     run,
     test_any_projection_will_do,
@@ -89,6 +90,11 @@ def texts(data_folder: Path) -> list[str]:
     from model_training.data import load_file
 
     return load_file(data_folder / "clinc150" / "test.csv").examples.texts
+
+
+@pytest.mark.parametrize("driver", [aarch64], ids=["aarch64"], indirect=True)
+def test_a_program_explains_as_the_reference_does(driver: Path, tmp_path: Path) -> None:
+    assert_explained_alike(driver, make(), TEXTS, tmp_path)
 
 
 def assert_those_of_this_machine(

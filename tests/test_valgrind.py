@@ -6,6 +6,7 @@ of the scratch buffer which nobody has set.
 
 import shutil
 import subprocess
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -39,14 +40,19 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def check(driver: Path, content: bytes, folder: Path) -> list[bytes]:
+def check(
+    driver: Path, content: bytes, folder: Path, texts: Sequence[bytes] = GIVEN, *arguments: str
+) -> list[bytes]:
     """Return what the kernel says under Valgrind, which has nothing to say."""
     assert VALGRIND is not None
     path = folder / "model.safetensors"
     path.write_bytes(content)
-    given = b"".join(len(text).to_bytes(4, "little") + text for text in GIVEN)
+    given = b"".join(len(text).to_bytes(4, "little") + text for text in texts)
     ran = subprocess.run(
-        [VALGRIND, *MEMCHECK, driver, path], input=given, capture_output=True, check=False
+        [VALGRIND, *MEMCHECK, driver, path, *arguments],
+        input=given,
+        capture_output=True,
+        check=False,
     )
     assert ran.returncode == 0, ran.stderr.decode()
     assert not ran.stderr, ran.stderr.decode()
@@ -60,6 +66,15 @@ def test_texts_are_answered_without_an_error_or_a_leak(
     answers = check(driver, CORPUS[path], tmp_path)
     refused = path in ("open/five-layers.safetensors", "open/float.safetensors")
     assert len(answers) == (1 if refused else len(GIVEN))
+
+
+@pytest.mark.parametrize("name", ["removed", "blocks", "sparse-int4", "wide"])
+def test_texts_are_explained_without_an_error_or_a_leak(
+    driver: Path, name: str, tmp_path: Path
+) -> None:
+    short = sorted(GIVEN, key=len)[:40]
+    content = CORPUS[f"open/{name}.safetensors"]
+    assert len(check(driver, content, tmp_path, short, "explain")) == 40
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -35,6 +35,45 @@ EXPORTED(classify) int classify(const char *text, size_t bytes, void *scratch, i
     return answer.in_scope;
 }
 
+/* What the loader reads of an explanation: 32-bit numbers, one after another. */
+typedef struct {
+    const uint64_t *bits;
+    const char *tokens;
+    const neuralbits_ngram *ngrams;
+    uint32_t ngram_count, functions, dimensions, code_bits;
+} explained;
+
+/* It reads an n-gram as a double and 32-bit numbers, too. */
+typedef char ngrams_have_40_bytes[sizeof(neuralbits_ngram) == 40 ? 1 : -1];
+
+EXPORTED(most_ngrams) uint32_t most_ngrams(void)
+{
+    return NEURALBITS_MOST_NGRAMS;
+}
+
+EXPORTED(explain_scratch_size) size_t explain_scratch_size(size_t longest_text)
+{
+    return neuralbits_explain_scratch_size(&model, longest_text);
+}
+
+/* NULL if the text has too many n-grams; its scratch buffer is as large as has to be. */
+EXPORTED(explain) const explained *explain(const char *text, size_t bytes, void *scratch)
+{
+    static explained result;
+    neuralbits_explanation found;
+    size_t size = neuralbits_explain_scratch_size(&model, bytes);
+    if (neuralbits_explain(&model, text, bytes, scratch, size, &found) != NEURALBITS_OK)
+        return NULL;
+    result.bits = found.bits;
+    result.tokens = found.tokens;
+    result.ngrams = found.ngrams;
+    result.ngram_count = found.ngram_count;
+    result.functions = model.kept;
+    result.dimensions = model.blocks ? 1u << model.dimensions : model.dimensions;
+    result.code_bits = model.code_bits;
+    return &result;
+}
+
 /* ---- string.h: the first three become instructions of WebAssembly -------------------------------- */
 
 void *memcpy(void *restrict to, const void *restrict from, size_t bytes)
