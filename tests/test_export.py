@@ -193,6 +193,52 @@ def test_in_node_it_answers_as_python_does(path: Path, tmp_path: Path) -> None:
         assert_alike(found, expected(path, texts, top_k), abs_tol=1e-9)
 
 
+EXPLAINER = DRIVER.replace("classifier.classify(text, Number(topK))", "classifier.explain(text)")
+
+
+@needs_node
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_in_node_it_explains_as_python_does(path: Path, tmp_path: Path) -> None:
+    varied = [text for text in TEXTS if len(text) < 1000]
+    texts = [*varied, "turn on the lamp " * 588, "x" * 10_000, "a\0b", "\ud800 lamp \udfff"]
+    assert_explained_in_node(path, texts, tmp_path)
+
+
+@needs_node
+def test_in_node_any_projection_is_explained(tmp_path: Path) -> None:
+    projections = [
+        Projection(functions=1, dimensions=1, stride=1, code_bits=1),
+        Projection(16, 33, stride=4, families=("characters", "skip_bigrams"), removed=(0, 3)),
+        Projection(functions=32, dimensions=5, stride=8, code_bits=1, blocks=True, removed=(31,)),
+    ]
+    for place, projection in enumerate(projections):
+        path = written(make(projection), tmp_path / f"{place}.safetensors")
+        assert_explained_in_node(path, TEXTS[:40], tmp_path / str(place))
+
+
+def assert_explained_in_node(path: Path, texts: Sequence[str], folder: Path) -> None:
+    export.export(path, "wasm", folder)
+    (module,) = folder.glob("*.mjs")
+    found = json.loads(node(EXPLAINER, module.as_uri(), given=texts))
+    classifier = neuralbits.load(path)
+    for text, one in zip(texts, found, strict=True):
+        other = json.loads(json.dumps(asdict(classifier.explain(text))))
+        assert list(one) == list(other)
+        ngrams, its = one.pop("ngrams"), other.pop("ngrams")
+        assert one == other
+        assert all(list(each) == ["ngram", "family", "influence"] for each in ngrams)
+        sizes = [abs(each["influence"]) for each in ngrams]
+        assert sizes == sorted(sizes, reverse=True)
+        # What differs in the last digit may change places.
+        by_name = {(each["family"], each["ngram"]): each["influence"] for each in ngrams}
+        assert len(by_name) == len(ngrams)
+        assert by_name == pytest.approx(
+            {(each["family"], each["ngram"]): each["influence"] for each in its},
+            rel=1e-9,
+            abs=1e-9,
+        )
+
+
 # Of all intents, and to the last digits but three: a score that differs by 1 would show.
 @needs_node
 def test_in_node_the_vectors_give_every_score_of_the_kernel(tmp_path: Path) -> None:
@@ -255,6 +301,15 @@ def test_the_module_takes_a_files_bytes_and_tells_the_intents(tmp_path: Path) ->
         (
             "c.classify('ß'.repeat(2 ** 24))",
             "RangeError: a text of 33554432 bytes is longer than the kernel takes",
+        ),
+        ("c.explain(null)", "TypeError: the text is of type object, not a string"),
+        (
+            "c.explain('ß'.repeat(2 ** 24))",
+            "RangeError: a text of 33554432 bytes is longer than the kernel takes",
+        ),
+        (
+            "c.explain(Array.from({ length: 500 }, (_, n) => `${n}`).join(' '))",
+            "RangeError: the text has more than 2,048 different n-grams, too many to leave out",
         ),
         ("await load(new URL('none.wasm', module))", "ENOENT"),
         ("await load(readFileSync(kernel))", "Error: the .wasm file has no section neuralbits"),

@@ -5,6 +5,10 @@
 //     import { load } from "./example.mjs";
 //     const classifier = await load();
 //     classifier.classify("turn of teh lamp", 3);
+//     classifier.explain("turn of teh lamp");
+
+const FAMILIES = ["words", "word_bigrams", "skip_bigrams", "characters"];
+const NGRAM_BYTES = 40; // a double, and 32-bit numbers
 
 /**
  * Load the kernel and the model; both are in the one .wasm file beside this module.
@@ -17,6 +21,7 @@ export async function load(source = new URL("./example.wasm", import.meta.url)) 
   const model = section(module, "neuralbits.model");
   const labels = Object.freeze(JSON.parse(new TextDecoder().decode(section(module, "neuralbits.labels"))));
   const encoder = new TextEncoder();
+  const decoder = new TextDecoder();
 
   // Behind the kernel's own data lie the model, its results, and what one text takes.
   const modelAt = kernel.__heap_base.value;
@@ -29,22 +34,28 @@ export async function load(source = new URL("./example.wasm", import.meta.url)) 
     throw new Error("the model within the .wasm file is damaged; export it anew");
   }
 
-  /** Classify one text; topK is how many intents to name. */
-  function classify(text, topK = 1) {
+  /** Put a text behind the scratch buffer that it takes; return where it lies, and its bytes. */
+  function put(text, scratchSize) {
     if (typeof text !== "string") {
       throw new TypeError(`the text is of type ${typeof text}, not a string`);
     }
-    if (!Number.isInteger(topK) || topK < 1) {
-      throw new RangeError(`topK is ${topK}; ask for at least 1 intent`);
-    }
     const bytes = encoder.encode(text);
-    const textAt = scratchAt + (kernel.scratch_size(bytes.length) >>> 0);
+    const textAt = scratchAt + (scratchSize(bytes.length) >>> 0);
     if (textAt === scratchAt) {
       throw new RangeError(`a text of ${bytes.length} bytes is longer than the kernel takes`);
     }
     reserve(memory, textAt + bytes.length);
     new Uint8Array(memory.buffer).set(bytes, textAt);
-    const inScope = kernel.classify(textAt, bytes.length, scratchAt, scoresAt, probabilitiesAt);
+    return [textAt, bytes.length];
+  }
+
+  /** Classify one text; topK is how many intents to name. */
+  function classify(text, topK = 1) {
+    if (!Number.isInteger(topK) || topK < 1) {
+      throw new RangeError(`topK is ${topK}; ask for at least 1 intent`);
+    }
+    const [textAt, bytes] = put(text, kernel.scratch_size);
+    const inScope = kernel.classify(textAt, bytes, scratchAt, scoresAt, probabilitiesAt);
     const scores = new Int32Array(memory.buffer, scoresAt, labels.length);
     const probabilities = new Float64Array(memory.buffer, probabilitiesAt, labels.length);
     const intents = greatest(scores, topK).map((place) => ({
@@ -54,7 +65,59 @@ export async function load(source = new URL("./example.wasm", import.meta.url)) 
     return { ...intents[0], in_scope: inScope !== 0, intents };
   }
 
-  return Object.freeze({ labels, classify });
+  /** Tell which n-grams of a text spoke for its intent, and which against it. */
+  function explain(text) {
+    const [textAt, bytes] = put(text, kernel.explain_scratch_size);
+    const found = kernel.explain(textAt, bytes, scratchAt);
+    if (found === 0) {
+      throw new RangeError(
+        `the text has more than ${kernel.most_ngrams().toLocaleString("en")} different n-grams, ` +
+          "too many to leave out one by one; ask for the explanation of a shorter text",
+      );
+    }
+    const [bitsAt, tokensAt, ngramsAt, count, functions, dimensions, codeBits] = new Uint32Array(
+      memory.buffer,
+      found,
+      7,
+    );
+    const string = (start, length) =>
+      decoder.decode(new Uint8Array(memory.buffer, tokensAt + start, length));
+    const ngrams = [];
+    for (let at = ngramsAt; at < ngramsAt + count * NGRAM_BYTES; at += NGRAM_BYTES) {
+      const [influence] = new Float64Array(memory.buffer, at, 1);
+      const [family, start, length, rest, restLength] = new Uint32Array(memory.buffer, at + 8, 5);
+      ngrams.push({
+        ngram: string(start, length) + string(rest, restLength),
+        family: FAMILIES[family - 1],
+        influence,
+      });
+    }
+    const bits = functions * dimensions;
+    const secondBitsAt = bitsAt + 8 * Math.ceil(bits / 64);
+    return {
+      bits: hexadecimal(memory, bitsAt, bits),
+      second_bits: hexadecimal(memory, secondBitsAt, codeBits === 2 ? bits : 0),
+      functions,
+      dimensions,
+      ngrams: ngrams.sort((a, b) => Math.abs(b.influence) - Math.abs(a.influence)),
+    };
+  }
+
+  return Object.freeze({ labels, classify, explain });
+}
+
+/** Bits as digits: the first bit is the highest of the first one. */
+function hexadecimal(memory, at, count) {
+  const bytes = new Uint8Array(memory.buffer, at, Math.ceil(count / 8));
+  let digits = "";
+  for (let first = 0; first < count; first += 4) {
+    let digit = 0;
+    for (let bit = first; bit < first + 4; bit++) {
+      digit = 2 * digit + ((bytes[bit >> 3] >> (bit & 7)) & 1);
+    }
+    digits += digit.toString(16);
+  }
+  return digits;
 }
 
 /** The places of the greatest numbers, the greatest first, and the first of equals. */
