@@ -61,6 +61,9 @@ WIDTHS = (
 )
 """What --max-size chooses, unless one of them is set."""
 
+SHOWN_NGRAMS = 10
+"""The strongest ones of a text, unless it is JSON that is asked for."""
+
 
 def main() -> None:
     """Run the command."""
@@ -359,17 +362,27 @@ def classify(
     artifact: ArtifactArgument,
     texts: Annotated[list[str], typer.Argument(help="The texts.", metavar="TEXT...")],
     top_k: Annotated[int, typer.Option(min=1, help="How many intents to name.")] = 3,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Name the n-grams that spoke for it, and against it.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Classify texts."""
     classifier = neuralbits.load(artifact)
     for text, prediction in zip(texts, classifier.classify_batch(texts, top_k), strict=True):
+        explanation = classifier.explain(text) if explain else None
         if as_json:
-            print(json.dumps({"text": text, **asdict(prediction)}, ensure_ascii=False))
+            answer = {"text": text, **asdict(prediction)}
+            if explanation:
+                answer["explanation"] = asdict(explanation)
+            print(json.dumps(answer, ensure_ascii=False))
             continue
         print(text if prediction.in_scope else f"{text}  (out of scope)")
         for each in prediction.intents:
             print(f"  {100 * each.confidence:6.2f} %  {each.intent}")
+        if explanation:
+            for ngram in explanation.ngrams[:SHOWN_NGRAMS]:
+                print(f"  {ngram.influence:+8.2f}  {ngram.family:12}  {ngram.ngram!r}")
 
 
 @cli.command()

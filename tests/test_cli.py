@@ -5,10 +5,12 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
+import neuralbits
 from tests.homes import UTTERANCES
 
 COMMAND = [sys.executable, "-c", "from neuralbits.cli import main; main()"]
@@ -44,6 +46,26 @@ def test_classify_prints_one_json_object_a_text(artifact_path: Path) -> None:
     assert [p["text"] for p in predictions] == ["lights on", "play jazz"]
     assert [p["intent"] for p in predictions] == ["turn_on", "play_music"]
     assert predictions[0]["intents"][0]["confidence"] == predictions[0]["confidence"]
+
+
+def test_classify_names_the_ngrams_that_spoke_for_an_intent_and_against_it(
+    artifact_path: Path,
+) -> None:
+    explained = neuralbits.load(artifact_path).explain("turn of teh lamp")
+    printed = run("classify", artifact_path, "turn of teh lamp", "--top-k", 2, "--explain")
+    assert [line.split(maxsplit=2) for line in printed.splitlines()[3:]] == [
+        [f"{each.influence:+.2f}", each.family, repr(each.ngram)] for each in explained.ngrams[:10]
+    ]
+    (answer,) = run("classify", artifact_path, "lights on", "--explain", "--json").splitlines()
+    explained = neuralbits.load(artifact_path).explain("lights on")
+    assert json.loads(answer)["explanation"] == json.loads(json.dumps(asdict(explained)))
+
+
+def test_classify_says_that_a_text_is_too_varied_to_be_explained(artifact_path: Path) -> None:
+    varied = "".join(map(chr, range(0x4E00, 0x5300)))
+    error = run("classify", artifact_path, varied, "--explain", code=1)
+    assert error.startswith("neuralbits: the text has more than 2,048 different n-grams")
+    assert error.count("\n") == 1
 
 
 def test_inspect_shows_what_the_artifact_holds(artifact_path: Path) -> None:
