@@ -2,6 +2,7 @@
 # make test   all tests
 # make bench  train and measure neuralbits and its peers; some hours
 # make bench-kernel  measure the kernel's speed; minutes
+# make bench-service  measure the service's speed and weight, by wrk; minutes
 # make fuzz   look for files and texts that break the kernel, FUZZ_SECONDS each; `-j2` for both at once
 # make devices  what the kernel takes of a microcontroller: the tables of docs/devices.md
 # make serve  serve the shipped artifact, with the serving dependencies alone
@@ -22,7 +23,7 @@ FUZZ_SECONDS ?= 60
 FUZZ_FLAGS := -std=c99 -O2 -g -Wall -Wextra -Wpedantic -Werror -DVERSIONS=0 \
     -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
 
-.PHONY: demo serve test lint check artifacts bench bench-kernel devices fuzz fuzz-open fuzz-text clean
+.PHONY: demo serve test lint check artifacts bench bench-kernel bench-service devices fuzz fuzz-open fuzz-text clean
 
 demo: $(TRAIN)
 	@mkdir -p runs
@@ -53,6 +54,10 @@ bench: $(TRAIN) $(PEERS)
 
 bench-kernel: $(TRAIN) $(PEERS)
 	$(BIN)/python -m benchmarks.kernel
+
+# It takes wrk (Debian: wrk).
+bench-service: $(TRAIN)
+	$(BIN)/python -m benchmarks.service
 
 # By default of the shipped artifacts; make devices ARTIFACTS='mine.safetensors'
 devices: $(TRAIN)

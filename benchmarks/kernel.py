@@ -7,12 +7,12 @@ model is the one that ``python -m benchmarks`` trains from seed 0; this trains i
 import json
 import subprocess
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
 
 from benchmarks import plan, results
+from benchmarks.comparison import Row, table
 from benchmarks.trainings import (
     ENVIRONMENT,
     ROOT,
@@ -31,39 +31,6 @@ PEERS = ROOT / ".venv-bench" / "bin" / "python"
 
 
 Show = Callable[[float], str]
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the table."""
-
-    work: str
-    against: str
-    ours: str
-    theirs: str
-    ratio: float
-    reach: float
-    smaller_is_better: bool
-    unit: str = " ×"
-
-    @property
-    def met(self) -> bool:
-        """Whether the ratio, not rounded, is within its reach."""
-        return self.ratio <= self.reach if self.smaller_is_better else self.ratio >= self.reach
-
-    def cells(self) -> list[str]:
-        """Return what stands in the line."""
-        scale = 100 if self.unit == " %" else 1
-        sign = "≤" if self.smaller_is_better else "≥"
-        return [
-            self.work,
-            self.against,
-            self.ours,
-            self.theirs,
-            f"{scale * self.ratio:.2f}{self.unit}",
-            f"{sign} {scale * self.reach:g}{self.unit}",
-            "yes" if self.met else "**no**",
-        ]
 
 
 def _micro(nanoseconds: float) -> str:
@@ -104,9 +71,6 @@ def rows(measured: dict[str, Any]) -> list[Row]:
 
 def page(measured: dict[str, Any], conditions: dict[str, str]) -> str:
     """Write the page, in Markdown."""
-    titles = ["work", "against", "neuralbits", "the other", "ratio", "reach", "met"]
-    table = [titles, ["---"] * len(titles), *(row.cells() for row in rows(measured))]
-    lines = ["| " + " | ".join(cells) + " |" for cells in table]
     about = ", ".join(f"{name} {value}" for name, value in conditions.items())
     return "\n".join(
         [
@@ -117,7 +81,7 @@ def page(measured: dict[str, Any], conditions: dict[str, str]) -> str:
             "[README.md](README.md) says how each is measured, and",
             "[docs/kernel.md](../docs/kernel.md) what bounds what isn't met.",
             "",
-            *lines,
+            *table("work", rows(measured)),
             "",
             f"{about}. A text has {measured['features']:.0f} features in the mean.",
             "",

@@ -1,16 +1,14 @@
 """The results of a run, and how the seeds' figures become one."""
 
-import os
-import platform
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from benchmarks.figures import Figures
+from benchmarks.machine import machine
 
 SCHEMA = 1
 """Of ``results.json``: grows when a field is renamed or removed, not when one is added."""
@@ -81,19 +79,4 @@ class Results:
 
 def conditions() -> dict[str, str]:
     """Return what the figures of time depend on, apart from the packages."""
-    return {
-        "processor": _processor(),
-        "system": platform.system(),
-        "Python": platform.python_version(),
-        "trained with": f"torch {torch.__version__}",
-    }
-
-
-def _processor() -> str:
-    cores = os.cpu_count() or 1
-    model = platform.processor() or platform.machine()
-    about = Path("/proc/cpuinfo")
-    if about.exists():
-        named = [line for line in about.read_text().splitlines() if line.startswith("model name")]
-        model = named[0].partition(":")[2].strip() if named else model
-    return f"{model}, {cores} core{'s'[: cores != 1]}"
+    return machine() | {"trained with": f"torch {torch.__version__}"}

@@ -1,0 +1,46 @@
+"""``python -m benchmarks.bare_service``: what FastAPI and uvicorn take where nothing is done.
+
+The requests, the responses and the server's settings are those of the service. There is no
+classifier and no guard: every text gets the same answer.
+"""
+
+import os
+from typing import Annotated
+
+import uvicorn
+from fastapi import FastAPI
+from pydantic import Field, InstanceOf, WithJsonSchema
+
+from app.schemas import Options
+from neuralbits import IntentConfidence, Prediction
+
+_LONGEST = 10_000
+_ANSWER = Prediction("translate", 0.99, True, (IntentConfidence("translate", 0.99),))
+
+
+class ClassifyRequest(Options):
+    """A text to classify."""
+
+    text: Annotated[
+        InstanceOf[str],
+        Field(max_length=_LONGEST, examples=["turn of teh lamp"]),
+        WithJsonSchema({"type": "string", "maxLength": _LONGEST}),
+    ]
+
+
+app = FastAPI()
+
+
+@app.post("/classify")
+async def classify(request: ClassifyRequest) -> Prediction:
+    """Answer without looking."""
+    return _ANSWER
+
+
+if __name__ == "__main__":
+    port = int(os.environ["NEURALBITS_PORT"])
+    uvicorn.Server(
+        uvicorn.Config(
+            app, port=port, log_level="warning", access_log=False, timeout_graceful_shutdown=10
+        )
+    ).run()
