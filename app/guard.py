@@ -25,6 +25,7 @@ _ALWAYS = {"/healthz", "/readyz", "/metrics"}
 """What is answered however busy the service is: a probe that fails would end it."""
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _DISCONNECTED = 499  # what nginx calls a request whose client didn't wait for the answer
+_LATER = {"Retry-After": "1"}
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
 
 
@@ -32,8 +33,10 @@ class Guard:
     """ASGI middleware around the whole application.
 
     It refuses, in this order and before any of the body is read: what comes while too many
-    requests are in flight, what comes without a key, and what is too large. Each answer has a
-    request id in ``X-Request-ID``: the client's own if that is a plain word, and else a new one.
+    requests are in flight, what comes without a key, and what is too large. A request whose body
+    is still coming in isn't in flight, so that slow clients don't keep others out; what such
+    bodies take together is limited to what those in flight may have. Each answer has a request id
+    in ``X-Request-ID``: the client's own if that is a plain word, and else a new one.
     """
 
     def __init__(
@@ -43,7 +46,12 @@ class Guard:
         self._keys = settings.api_keys
         self._max_in_flight = settings.max_in_flight
         self._max_body = settings.max_body
+        self._max_held = settings.max_in_flight * settings.max_body
+        self._held = 0  # bytes of bodies
         self._too_large = f"The body is larger than {self._max_body:,} bytes; send less at a time."
+        self._full = (
+            f"{self._max_in_flight} requests are being answered; send this one again later."
+        )
         self._metrics = metrics
         self._paths = paths
         self._ids = (f"{secrets.token_hex(4)}-{number:x}".encode() for number in count(1))
@@ -68,12 +76,31 @@ class Guard:
                 message["headers"] = [*message["headers"], identified, _NOSNIFF]
             await send(message)
 
+        size, whole = 0, False
+
+        async def receive_limited() -> Message:
+            nonlocal size, whole
+            if whole:
+                return await receive()
+            self._metrics.in_flight -= 1
+            try:
+                message = await receive()
+            finally:
+                self._metrics.in_flight += 1
+            part = len(message.get("body", b""))
+            size += part
+            self._held += part
+            whole = not message.get("more_body", False)
+            if size > self._max_body:  # of a length that wasn't told before
+                raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, self._too_large)
+            if self._held > self._max_held or self._is_full(path):
+                raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, self._full, _LATER)
+            return message
+
         self._metrics.in_flight += 1
         try:
             app = self._refusal(path, headers) or self._app
-            if b"transfer-encoding" in headers:  # of a length that isn't told before
-                receive = self._limited(receive)
-            await app(scope, receive, send_identified)
+            await app(scope, receive_limited, send_identified)
         except ClientDisconnect:
             pass
         except Exception as error:
@@ -83,6 +110,7 @@ class Guard:
                 await _fault(scope, receive, send_identified)
         finally:
             self._metrics.in_flight -= 1
+            self._held -= size
             seconds = perf_counter() - started
             self._metrics.count_request(path, status, seconds)
             if _LOG.isEnabledFor(logging.DEBUG):
@@ -91,12 +119,8 @@ class Guard:
 
     def _refusal(self, path: str, headers: dict[bytes, bytes]) -> Response | None:
         """Return why a request isn't let in, if it isn't."""
-        if self._metrics.in_flight > self._max_in_flight and path not in _ALWAYS:
-            return problem(
-                HTTPStatus.SERVICE_UNAVAILABLE,
-                f"{self._max_in_flight} requests are being answered; send this one again later.",
-                headers={"Retry-After": "1"},
-            )
+        if self._is_full(path):
+            return problem(HTTPStatus.SERVICE_UNAVAILABLE, self._full, headers=_LATER)
         if self._keys and path not in _PUBLIC:
             authorization = headers.get(b"authorization", b"")
             if not keys.admits(self._keys, authorization):
@@ -112,19 +136,8 @@ class Guard:
             return problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, self._too_large)
         return None
 
-    def _limited(self, receive: Receive) -> Receive:
-        """Refuse a body as soon as too much of it has come in."""
-        received = 0
-
-        async def receive_counted() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > self._max_body:
-                raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, self._too_large)
-            return message
-
-        return receive_counted
+    def _is_full(self, path: str) -> bool:
+        return self._metrics.in_flight > self._max_in_flight and path not in _ALWAYS
 
 
 _fault = problem(

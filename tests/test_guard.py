@@ -124,14 +124,7 @@ def test_beyond_the_requests_in_flight_a_further_one_is_sent_away_at_once(
 ) -> None:
     settings = environment(artifact=artifact_path, port=0, max_in_flight=2)
     with started(tmp_path, ["-m", "app"], settings) as server:
-        body = json.dumps(TEXT).encode()
-        head = (
-            b"POST /classify HTTP/1.1\r\nHost: hub\r\nContent-Type: application/json\r\n"
-            b"Content-Length: %d\r\n\r\n" % len(body)
-        )
-        waiting = [socket.create_connection(server.address(), timeout=60) for _ in range(2)]
-        for connection in waiting:
-            connection.sendall(head)
+        waiting = [slow_reader(server) for _ in range(2)]
         while "in_flight 3.0" not in server.get("/metrics").text:  # this one, too
             time.sleep(0.02)
 
@@ -143,10 +136,62 @@ def test_beyond_the_requests_in_flight_a_further_one_is_sent_away_at_once(
         assert server.get("/healthz").status_code == server.get("/readyz").status_code == 200
 
         for connection in waiting:
-            connection.sendall(body)
-            assert connection.recv(4096).startswith(b"HTTP/1.1 200 ")
-            connection.close()
+            assert everything(connection).startswith(b"HTTP/1.1 200 ")
         assert server.post("/classify", json=TEXT).status_code == 200
+
+
+def slow_reader(server: Server) -> socket.socket:
+    """A client that asks for more than fits between the two, and doesn't read it yet."""
+    connection = socket.create_connection(server.address(), timeout=60)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    body = json.dumps({"texts": ["lights on"] * 10_000, "top_k": 1000}).encode()
+    connection.sendall(HEAD % (b"/classify/batch", len(body)) + body)
+    return connection
+
+
+def everything(connection: socket.socket) -> bytes:
+    with connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+HEAD = (
+    b"POST %s HTTP/1.1\r\nHost: hub\r\nConnection: close\r\n"
+    b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+)
+
+
+def test_requests_that_are_still_coming_in_keep_nobody_out(
+    artifact_path: Path, tmp_path: Path
+) -> None:
+    settings = environment(artifact=artifact_path, port=0, max_in_flight=2)
+    with started(tmp_path, ["-m", "app"], settings) as server:
+        body = json.dumps(TEXT).encode()
+        waiting = [socket.create_connection(server.address(), timeout=60) for _ in range(9)]
+        for connection in waiting:
+            connection.sendall(HEAD % (b"/classify", len(body)) + body[:5])
+        for _ in range(5):
+            assert server.post("/classify", json=TEXT).status_code == 200
+        for connection in waiting:
+            connection.sendall(body[5:])
+            assert everything(connection).startswith(b"HTTP/1.1 200 ")
+        assert "in_flight 1.0" in server.get("/metrics").text
+
+
+def test_their_bodies_have_together_no_more_than_those_in_flight_may_have(
+    artifact_path: Path, tmp_path: Path
+) -> None:
+    settings = environment(artifact=artifact_path, port=0, max_in_flight=2, max_body=1000)
+    with started(tmp_path, ["-m", "app"], settings) as server:
+        body = json.dumps(TEXT).encode().ljust(1000)
+        waiting = [socket.create_connection(server.address(), timeout=60) for _ in range(3)]
+        for connection in waiting:
+            connection.sendall(HEAD % (b"/classify", len(body)) + body[:900])
+            time.sleep(0.1)  # so that it is the last one that is too much
+        assert everything(waiting.pop()).startswith(b"HTTP/1.1 503 ")
+        for connection in waiting:
+            connection.sendall(body[900:])
+            assert everything(connection).startswith(b"HTTP/1.1 200 ")
 
 
 def test_the_application_runs_in_a_thread_which_gets_no_signals(artifact_path: Path) -> None:
