@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,7 +54,7 @@ class Server:
 
 @contextlib.contextmanager
 def running(
-    module: str, settings: dict[str, object], cores: Cores, body: bytes
+    module: str, settings: Mapping[str, object], cores: Cores, body: bytes
 ) -> Iterator[Server]:
     """Run a module that serves at the port of NEURALBITS_PORT, until the block ends.
 

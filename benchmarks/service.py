@@ -126,7 +126,7 @@ def measure(texts: Sequence[str], effort: Effort, console: Console) -> dict[str,
         BenchmarkError: a server doesn't answer, or a request failed.
     """
     cores = Cores.apart()
-    settings = {"artifact": ARTIFACT, "max_texts": LONG_BATCH}
+    settings = {"artifact": ARTIFACT}
     first = json.dumps({"text": texts[0]}).encode()
     measured: dict[str, Any] = {
         "apart": cores.server != cores.load,

@@ -91,7 +91,7 @@ def test_the_page_shows_what_is_not_met_and_the_spread() -> None:
     assert "1.20 ms (0.90 to 1.50) | 0.80 ms (0.60 to 5.00) | 1.50 × | ≤ 1.5 × | yes |" in page
     assert "| 58.0 MB | 52.5 MB | 5.50 MB more | ≤ 5 MB more | **no** |" in page
     assert "\n12,345 requests sent at half load, 7 began later\n" in page
-    assert "other processes took 3 % of" in page
+    assert "Meanwhile other\nprocesses took 3 % of" in page
     assert "processor A, uvicorn 1." in page
 
 
