@@ -21,8 +21,10 @@ from app.guard import Guard
 from app.metrics import Metrics
 from app.requests import JSONRoute
 from app.schemas import (
-    PREDICTION_EXAMPLE,
-    PREDICTIONS_EXAMPLE,
+    PREDICTION_RESPONSE,
+    PREDICTIONS_RESPONSE,
+    READINESS_RESPONSE,
+    RELOAD_RESPONSE,
     Model,
     Options,
     Predictions,
@@ -79,6 +81,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         version=neuralbits.__version__,
         exception_handlers=problems.HANDLERS,
         lifespan=lifespan,
+        generate_unique_id_function=lambda route: route.name,
         redirect_slashes=False,
         redoc_url=None,
     )
@@ -106,7 +109,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     refusals = problems.documented(400, 401, 413, 415, 422, 503)
 
-    @app.post("/classify", responses=PREDICTION_EXAMPLE | refusals)
+    @app.post("/classify", responses=PREDICTION_RESPONSE | refusals)
     async def classify(request: ClassifyRequest) -> neuralbits.Prediction:
         """Classify one text."""
         if len(request.text) <= _SHORT:
@@ -117,7 +120,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         return prediction
 
     @app.post(
-        "/classify/batch", response_model=Predictions, responses=PREDICTIONS_EXAMPLE | refusals
+        "/classify/batch", response_model=Predictions, responses=PREDICTIONS_RESPONSE | refusals
     )
     async def classify_batch(request: BatchRequest) -> Response:
         """Classify texts; each gets the very answer that it gets alone."""
@@ -140,7 +143,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             provenance=manifest.provenance,
         )
 
-    @app.post("/model/reload", responses=problems.documented(401, 403, 409, 503))
+    @app.post("/model/reload", responses=RELOAD_RESPONSE | problems.documented(401, 403, 409, 503))
     async def reload() -> Reload:
         """Serve what the artifact's file holds now; if it can't be served, go on as before."""
         if not settings.api_keys:
@@ -163,7 +166,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         """Say that the process is alive."""
         return {"status": "alive"}
 
-    @app.get("/readyz")
+    @app.get("/readyz", responses=READINESS_RESPONSE)
     async def readyz() -> Readiness:
         """Say that an artifact is served, and what came of the last attempt to take another."""
         return Readiness(

@@ -18,13 +18,34 @@ _PREDICTION = {
 }
 
 
-def example(body: Any) -> dict[int | str, dict[str, Any]]:
-    """Give OpenAPI an example of a successful response's body."""
-    return {200: {"content": {"application/json": {"example": body}}}}
+Responses = dict[int | str, dict[str, Any]]
+"""What OpenAPI says of an operation's responses, by their statuses."""
 
 
-PREDICTION_EXAMPLE = example(_PREDICTION)
-PREDICTIONS_EXAMPLE = example({"predictions": [_PREDICTION]})
+def answered(example: Any = None, **links: dict[str, Any]) -> Responses:
+    """Describe a successful response: an example, and what may be asked next, by operation."""
+    described: dict[str, Any] = {"description": "Successful Response"}
+    if example:
+        described["content"] = {"application/json": {"example": example}}
+    if links:
+        described["links"] = {name: {"operationId": name, **about} for name, about in links.items()}
+    return {200: described}
+
+
+_MODEL_LINK = {"description": "What the artifact is that is served."}
+PREDICTION_RESPONSE = answered(
+    _PREDICTION,
+    classify_batch={
+        "description": "The text gets the same answer in a batch.",
+        "requestBody": {"texts": ["$request.body#/text"]},
+    },
+    model=_MODEL_LINK,
+)
+PREDICTIONS_RESPONSE = answered({"predictions": [_PREDICTION]}, model=_MODEL_LINK)
+RELOAD_RESPONSE = answered(
+    readyz={"description": "It goes on telling what came of the last reload."}, model=_MODEL_LINK
+)
+READINESS_RESPONSE = answered(model=_MODEL_LINK)
 
 
 def _whole(value: Any) -> Any:
