@@ -38,6 +38,15 @@ class Server:
         assert url.port is not None
         return url.host, url.port
 
+    def resident(self) -> int:
+        """The kilobytes of the process that are in memory."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1])  # type: ignore[index]
+
+    def logged(self) -> list[str]:
+        """The level of each event in the log; a fault of the service's own is an ERROR."""
+        return [json.loads(line)["level"] for line in self.log.read_text().splitlines()]
+
 
 @contextlib.contextmanager
 def started(folder: Path, command: list[str], environment: dict[str, str]) -> Iterator[Server]:

@@ -5,9 +5,13 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import schemathesis
+from hypothesis import HealthCheck, settings
 
+from app import keys
 from tests.malformed import SECRET, Malformed, malformed
 from tests.services import Server, environment, started
 
@@ -23,10 +27,69 @@ def server(artifact_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
         yield server
 
 
-def resident(server: Server) -> int:
-    """The kilobytes of the process that are in memory."""
-    status = Path(f"/proc/{server.process.pid}/status").read_text()
-    return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1])  # type: ignore[index]
+# In whatever order
+
+
+def test_whatever_is_asked_after_whatever_the_openapi_document_holds(
+    artifact_path: Path, tmp_path: Path
+) -> None:
+    key, hashed = keys.make()
+    with started(
+        tmp_path, ["-m", "app"], environment(artifact=artifact_path, port=0, api_keys=hashed)
+    ) as server:
+        schema = schemathesis.openapi.from_url(server.url + "/openapi.json")
+        # What is too large is refused by its size, before anybody looks at what it holds.
+        checks = schema.config.checks
+        for check in (checks.positive_data_acceptance, checks.negative_data_rejection):
+            check.expected_statuses = [*check.expected_statuses, "413"]
+        asked: Counter[str] = Counter()
+
+        class Stranger(schema.as_state_machine()):  # type: ignore[misc]
+            """Follows the document's links, and holds later answers against earlier ones."""
+
+            def setup(self) -> None:
+                self.answers: dict[str, Any] = {}
+                self.digest = server.get("/readyz").json()["digest"]
+
+            def get_call_kwargs(self, case: Any) -> dict[str, Any]:
+                return {"headers": {"Authorization": f"Bearer {key}"}}
+
+            def after_call(self, response: Any, case: Any) -> None:
+                super().after_call(response, case)
+                asked[case.operation.label] += 1
+                if response.status_code != 200:
+                    return
+                answer, path = response.json(), case.operation.path
+                if path in ("/model", "/readyz"):
+                    assert answer["digest"] == self.digest
+                elif path == "/classify":
+                    self.answers[case.body["text"]] = answer
+                elif path == "/classify/batch":
+                    for text, predicted in zip(
+                        case.body["texts"], answer["predictions"], strict=True
+                    ):
+                        alone = self.answers.get(text, predicted)
+                        assert predicted["confidence"] == alone["confidence"]
+                        assert predicted["intent"] == alone["intent"]
+
+            def teardown(self) -> None:  # no link leads there
+                schema["/healthz"]["GET"].Case().call_and_validate()
+
+        Stranger.run(
+            settings=settings(
+                max_examples=60,
+                stateful_step_count=8,
+                deadline=None,
+                derandomize=True,
+                suppress_health_check=list(HealthCheck),
+            )
+        )
+        operations = {each.ok().label for each in schema.get_all_operations()}
+        assert asked.keys() == operations - {"GET /healthz"}
+        assert server.logged() == ["INFO"] * (1 + asked["POST /model/reload"])
+
+
+# However wrong
 
 
 async def exchange(server: Server, content: bytes, whole: bool) -> list[int]:
@@ -79,16 +142,16 @@ def ask_badly(server: Server, requests: list[Malformed]) -> dict[str, Counter[in
 
 def test_ten_thousand_malformed_requests_get_4xx_and_leave_no_trace(server: Server) -> None:
     ask_badly(server, malformed(seed=1, count=COUNT // 10))  # what memory it takes, it has then
-    before = resident(server)
+    before = server.resident()
     counted = ask_badly(server, malformed(seed=0, count=COUNT))
-    assert resident(server) - before <= MEMORY
+    assert server.resident() - before <= MEMORY
     # They are what they are meant to be: each of these refuses some, for a reason of its own.
     assert {400, 404, 405, 413, 415, 422} <= {
         status for each in counted.values() for status in each
     }
+    assert server.logged() == ["INFO"]
     log = server.log.read_text()
-    assert "Traceback" not in log
-    assert not [word for word in SECRET.split() if word in log]
+    assert not [word for word in ["Traceback", *SECRET.split()] if word in log]
 
 
 def test_good_requests_are_answered_behind_bad_ones_on_the_same_connection(server: Server) -> None:
