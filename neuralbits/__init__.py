@@ -60,6 +60,12 @@ def loads(content: bytes) -> Classifier:
     if _kernel_binding.COMPILED and _manifest.is_complete(contents):
         with contextlib.suppress(_kernel_binding.Refused):
             return Classifier(manifest, _kernel_binding.Kernel(content, manifest.labels))
-    from neuralbits import artifact, reference
+    try:
+        from neuralbits import artifact, reference
+    except ModuleNotFoundError as error:
+        raise ArtifactError(
+            "there is no kernel here that takes it, and the reference, which might, needs NumPy "
+            f"and mmh3: {error.name} isn't installed"
+        ) from None
 
     return reference.classifier(artifact.build(contents, manifest))

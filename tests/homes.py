@@ -4,6 +4,8 @@ An intent's row of one-bit weights is the majority vote of its utterances' bits,
 a nearest-centroid classifier: right often enough to test on, and made in milliseconds.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from neuralbits.artifact import Artifact
@@ -81,3 +83,11 @@ def make_artifact(projection: Projection | None = None, threshold: float = 0.3) 
         threshold=threshold,
         provenance={"data": {"name": "tests/homes.py"}, "seed": None},
     )
+
+
+def make_float_artifact() -> Artifact:
+    """Make one whose output layer has float weights, which the kernel doesn't take."""
+    held = make_artifact()
+    first, output = held.network.layers
+    output = replace(output, precision="float", bias=output.bias.astype(np.float32))
+    return replace(held, network=replace(held.network, layers=[first, output]))

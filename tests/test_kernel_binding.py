@@ -9,7 +9,7 @@ import sysconfig
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from neuralbits import artifact, kernel, manifest
 from neuralbits.kernel import Kernel, Refused
 from neuralbits.manifest import ArtifactError
 from neuralbits.reference import Reference
-from tests.homes import make_artifact
+from tests.homes import make_artifact, make_float_artifact
 from tests.test_artifact import FORGERIES, Settings, Tensors, forged
 
 pytestmark = pytest.mark.skipif(not kernel.COMPILED, reason="the kernel isn't compiled")
@@ -40,12 +40,29 @@ def test_a_file_that_it_cannot_use_is_refused() -> None:
         Kernel(CONTENT, ("a", "b"))
 
 
-def test_float_weights_are_the_references(tmp_path: Path) -> None:
-    first, output = HELD.network.layers
-    layers = [first, replace(output, precision="float", bias=output.bias.astype(np.float32))]
-    held = replace(HELD, network=replace(HELD.network, layers=layers))
-    artifact.write(held, tmp_path / "float.safetensors")
-    assert neuralbits.load(tmp_path / "float.safetensors").classify("lights on").intent == "turn_on"
+@pytest.fixture
+def float_weights(tmp_path: Path) -> Path:
+    artifact.write(make_float_artifact(), tmp_path / "float.safetensors")
+    return tmp_path / "float.safetensors"
+
+
+def test_float_weights_are_the_references(float_weights: Path) -> None:
+    assert neuralbits.load(float_weights).classify("lights on").intent == "turn_on"
+
+
+@pytest.mark.parametrize("missing", ["numpy", "mmh3"])
+def test_without_what_the_reference_needs_they_are_refused(
+    float_weights: Path, missing: str
+) -> None:
+    script = (
+        f"import sys; sys.modules[{missing!r}] = None\n"
+        "import neuralbits\n"
+        f"try: neuralbits.load({str(float_weights)!r})\n"
+        "except neuralbits.ArtifactError as error: print(error)"
+    )
+    said = subprocess.check_output([sys.executable, "-c", script], text=True)
+    assert "float.safetensors as an artifact: there is no kernel here that takes it" in said
+    assert said.endswith(f"needs NumPy and mmh3: {missing} isn't installed\n")
 
 
 @pytest.mark.parametrize(
