@@ -6,6 +6,7 @@
 # make fuzz   look for files and texts that break the kernel, FUZZ_SECONDS each; `-j2` for both at once
 # make devices  what the kernel takes of a microcontroller: the tables of docs/devices.md
 # make serve  serve the shipped artifact, with the serving dependencies alone
+# make image  build the service's container image, by buildah, podman or docker
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -23,7 +24,7 @@ FUZZ_SECONDS ?= 60
 FUZZ_FLAGS := -std=c99 -O2 -g -Wall -Wextra -Wpedantic -Werror -DVERSIONS=0 \
     -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
 
-.PHONY: demo serve test lint check artifacts bench bench-kernel bench-service devices fuzz fuzz-open fuzz-text clean
+.PHONY: demo serve test lint check artifacts bench bench-kernel bench-service devices fuzz fuzz-open fuzz-text image clean
 
 demo: $(TRAIN)
 	@mkdir -p runs
@@ -81,6 +82,9 @@ fuzz-open fuzz-text: fuzz-%: runs/fuzz/fuzz_%
 runs/fuzz/fuzz_%: fuzz/fuzz_%.c fuzz/checked.h kernel/neuralbits.c kernel/neuralbits.h kernel/unicode.h
 	@mkdir -p runs/fuzz
 	clang $(FUZZ_FLAGS) -DMODEL='"fuzz/corpus/open/removed.safetensors"' $< kernel/neuralbits.c -o $@
+
+image:
+	docker/build
 
 clean:
 	rm -rf .venv .venv-bench runs build *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -3,8 +3,13 @@
 import json
 import re
 import shlex
+import shutil
+import signal
 import subprocess
 import sys
+import time
+import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -14,7 +19,10 @@ import yaml  # type: ignore[import-untyped]
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+import neuralbits
 from app.settings import Settings
+from neuralbits import artifact
+from tests.homes import make_float_artifact
 from tests.services import environment, started
 
 ROOT = Path(__file__).parents[1]
@@ -85,30 +93,75 @@ def test_the_last_stage_of_the_service_installs_nothing() -> None:
     ]
 
 
-def test_the_service_has_the_serving_dependencies_and_nothing_that_trains() -> None:
-    builder, _ = stages("Dockerfile")
-    installs = re.findall(r"pip .*?install .*?'(.*?)'", "\n".join(words(builder, "RUN")))
-    assert installs == [".[serve]"]
-    assert not [copied for copied in words(builder, "COPY") if "model_training" in copied]
-
-    trains = {"torch", "scikit-learn", "scipy", "pyarrow", "matplotlib", "hassil"}
-    assert trains.isdisjoint(installed_with("serve"))
-    assert trains <= installed_with("train")  # so they would have been seen
-
-
-def installed_with(extra: str) -> set[str]:
-    """All that installing the project with an extra installs: what it requires, and so on."""
-    seen = {("neuralbits", extra)}
-    waiting = list(seen)
+def installed_with(requirements: Iterable[str]) -> set[str]:
+    """All that installing these requirements installs: what they require, and so on."""
+    waiting = [("", Requirement(requirement)) for requirement in requirements]
+    seen = set()
     while waiting:
-        name, extra = waiting.pop()
-        for requirement in map(Requirement, metadata.requires(name) or []):
-            if not requirement.marker or requirement.marker.evaluate({"extra": extra}):
-                needed = canonicalize_name(requirement.name)
-                new = {(needed, each) for each in {"", *requirement.extras}} - seen
-                seen |= new
-                waiting += new
+        extra, requirement = waiting.pop()
+        if not requirement.marker or requirement.marker.evaluate({"extra": extra}):
+            needed = canonicalize_name(requirement.name)
+            new = {(needed, each) for each in {"", *requirement.extras}} - seen
+            seen |= new
+            for name, extra in new:
+                waiting += [(extra, Requirement(each)) for each in metadata.requires(name) or []]
     return {name for name, _ in seen}
+
+
+@pytest.fixture(scope="module")
+def installed() -> set[str]:
+    """The packages of the image, beside neuralbits."""
+    run = [sys.executable, ROOT / "docker" / "requirements.py", ROOT / "pyproject.toml"]
+    return installed_with(subprocess.check_output(run, text=True).splitlines())
+
+
+def test_the_image_has_what_the_project_requires_but_for_reference_and_command(
+    installed: set[str],
+) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    required = [*project["dependencies"], *project["optional-dependencies"]["serve"]]
+    assert {Requirement(each).name for each in required} - installed == {"numpy", "mmh3", "typer"}
+    everything = installed_with(required)
+    assert installed <= everything
+    assert "rich" in everything - installed  # which typer requires
+    assert {"torch", "scikit-learn", "scipy", "pyarrow", "matplotlib"}.isdisjoint(everything)
+
+
+@pytest.mark.skipif(neuralbits.backend() != "kernel", reason="the kernel isn't compiled")
+def test_the_packages_of_the_image_are_all_that_it_takes_to_serve(
+    installed: set[str], tmp_path: Path
+) -> None:
+    missing = [
+        module
+        for module, packages in metadata.packages_distributions().items()
+        if not {"neuralbits", *installed} & set(map(canonicalize_name, packages))
+    ]
+    assert "numpy" in missing
+    serve = (
+        f"import runpy, sys; [sys.modules.setdefault(each, None) for each in {missing}];"
+        "runpy.run_module('app', run_name='__main__')"
+    )
+    served = tmp_path / "served.safetensors"
+    shutil.copy(ROOT / "artifacts" / "home-assistant-en.safetensors", served)
+    with started(tmp_path, ["-c", serve], environment(artifact=served, port=0)) as server:
+        assert server.post("/classify", json={"text": "turn of teh lamp"}).is_success
+        batch = {"texts": ["turn of teh lamp", "", "lights on " * 900] * 100, "top_k": 5}
+        assert server.post("/classify/batch", json=batch).is_success
+        documented = server.get("/openapi.json").json()["paths"].items()
+        paths = [path for path, methods in documented if "get" in methods]
+        assert "/model" in paths
+        for path in (*paths, "/metrics", "/docs"):
+            assert server.get(path).is_success
+        assert server.post("/classify", json={"text": 5}).status_code == 422
+
+        artifact.write(make_float_artifact(), served)
+        server.process.send_signal(signal.SIGHUP)
+        while not (reload := server.get("/readyz").json()["reload"]):
+            time.sleep(0.02)
+        assert reload["status"] == "refused"
+        assert "the reference, which might, needs NumPy and mmh3" in reload["detail"]
+        assert server.post("/classify", json={"text": "turn of teh lamp"}).is_success
+        assert "Traceback" not in server.log.read_text()
 
 
 def test_its_command_serves_and_its_health_check_tells_whether_it_does(
@@ -147,11 +200,56 @@ def test_compose_locks_the_service_down() -> None:
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
-    assert service["mem_limit"] == service["memswap_limit"]  # that is, no swap
+    assert service["mem_limit"] == service["memswap_limit"] == "96m"  # that is, no swap
+    # Whoever reaches it is let in, so nobody but this machine may reach it.
+    assert service["environment"]["NEURALBITS_OPEN"] == "true"
     assert all(port.startswith("127.0.0.1:") for port in service["ports"])
     assert (ROOT / "docker" / service["build"]["context"] / service["build"]["dockerfile"]).exists()
     names = {name.removeprefix("NEURALBITS_").lower() for name in service["environment"]}
     assert names <= Settings.model_fields.keys()
+
+
+BUILDERS = ["buildah", "podman", "docker"]
+
+
+@pytest.fixture
+def builders(tmp_path: Path) -> Path:
+    """A folder in which builders are found that only say what they are asked for."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name in BUILDERS:
+        (folder / name).write_text(f'#!/bin/sh\n[ $1 = info ] || echo {name} "$@"\n')
+        (folder / name).chmod(0o755)
+    for tool in ("bash", "sh", "dirname"):
+        (folder / tool).symlink_to(str(shutil.which(tool)))
+    return folder
+
+
+def build(builders: Path, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [str(ROOT / "docker" / "build"), *options]
+    found = {"PATH": str(builders), **environment}
+    return subprocess.run(command, env=found, capture_output=True, text=True)
+
+
+def test_the_first_builder_that_works_builds_the_image(builders: Path) -> None:
+    common = "--file docker/Dockerfile --tag neuralbits --pull ."
+    for builder, command in [
+        ("buildah", f"buildah build --layers --format docker {common}"),
+        ("podman", f"podman build --format docker {common}"),
+        ("docker", f"docker build {common}"),
+    ]:
+        assert build(builders, "--pull").stdout.splitlines()[1:] == [command]
+        chosen = build(builders, "--pull", BUILDER="docker").stdout
+        assert chosen.splitlines()[1:] == [f"docker build {common}"]
+        (builders / builder).write_text("#!/bin/sh\nexit 1\n")  # installed, but no use
+    nothing = build(builders)
+    assert nothing.returncode == 1
+    assert "neither buildah nor podman nor docker works here; install buildah" in nothing.stderr
+
+
+def test_a_build_that_fails_fails(builders: Path) -> None:
+    (builders / "buildah").write_text("#!/bin/sh\n[ $1 = info ]\n")
+    assert build(builders).returncode == 1
 
 
 def test_the_training_image_trains() -> None:
