@@ -10,6 +10,7 @@ from threading import current_thread, main_thread
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import FastAPI, HTTPException, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from pydantic import Field, InstanceOf, WithJsonSchema
 from starlette.routing import Route
@@ -25,6 +26,7 @@ from app.schemas import (
     PREDICTIONS_RESPONSE,
     READINESS_RESPONSE,
     RELOAD_RESPONSE,
+    ExplainedPrediction,
     Model,
     Options,
     Predictions,
@@ -32,6 +34,7 @@ from app.schemas import (
 )
 from app.served import Reload, Served
 from app.settings import Settings, StartupError
+from neuralbits.explanation import MOST_NGRAMS, TooVaried
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -98,6 +101,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         """A text to classify."""
 
         text: Annotated[limited_text, Field(examples=["turn of teh lamp"])]
+        explain: Annotated[
+            bool, Field(description="Whether to tell what each n-gram did for the answer.")
+        ] = False
 
     class BatchRequest(Options):
         """Texts to classify."""
@@ -110,14 +116,28 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     refusals = problems.documented(400, 401, 413, 415, 422, 503)
 
     @app.post("/classify", responses=PREDICTION_RESPONSE | refusals)
-    async def classify(request: ClassifyRequest) -> neuralbits.Prediction:
-        """Classify one text."""
+    async def classify(request: ClassifyRequest) -> neuralbits.Prediction | ExplainedPrediction:
+        """Classify one text, and explain the answer if one asks for that."""
+        classifier = served.classifier
         if len(request.text) <= _SHORT:
-            prediction = served.classifier.classify(request.text, request.top_k)
+            prediction = classifier.classify(request.text, request.top_k)
         else:
-            prediction = await workers.run(served.classifier.classify, request.text, request.top_k)
+            prediction = await workers.run(classifier.classify, request.text, request.top_k)
         metrics.count_predictions((prediction,))
-        return prediction
+        if not request.explain:
+            return prediction
+        try:
+            explanation = await workers.run(classifier.explain, request.text)
+        except TooVaried:
+            wrong = {"type": "too_varied", "loc": ("body", "text"), "ctx": {"most": MOST_NGRAMS}}
+            raise RequestValidationError([wrong]) from None
+        return ExplainedPrediction(
+            prediction.intent,
+            prediction.confidence,
+            prediction.in_scope,
+            prediction.intents,
+            explanation,
+        )
 
     @app.post(
         "/classify/batch", response_model=Predictions, responses=PREDICTIONS_RESPONSE | refusals

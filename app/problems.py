@@ -28,6 +28,9 @@ _SENTENCES = {
     "too_long": "must have a length of at most {max_length}",
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "must be at most {le}",
+    "bool_type": "must be true or false",
+    "too_varied": "has more than {most:,} different n-grams; ask about a shorter text, or leave "
+    "the explanation out",
 }
 _STRING = {"type": "string"}
 _ERROR = {"type": "object", "properties": {"pointer": _STRING, "detail": _STRING}}
@@ -103,5 +106,5 @@ def _describe(error: dict[str, Any]) -> dict[str, str]:
             "pointer": "#",
             "detail": "has a field that isn't one of this request; leave it out",
         }
-    detail = _SENTENCES.get(error["type"], error["msg"]).format(**error.get("ctx", {}))
+    detail = (_SENTENCES.get(error["type"]) or error["msg"]).format(**error.get("ctx", {}))
     return {"pointer": "/".join(["#", *path]), "detail": detail}

@@ -1,11 +1,12 @@
 """The bodies of requests and responses, but for what hangs on the settings."""
 
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from app.served import Reload
-from neuralbits import Prediction
+from neuralbits import Explanation, Prediction
 
 _PREDICTION = {
     "intent": "turn_off",
@@ -63,6 +64,13 @@ class Options(BaseModel):
         Field(ge=1, le=1000, description="How many intents to name; all, if there are fewer."),
         BeforeValidator(_whole),
     ] = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainedPrediction(Prediction):
+    """A prediction, and what the text's n-grams did for it."""
+
+    explanation: Explanation
 
 
 class Predictions(BaseModel):

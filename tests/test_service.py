@@ -76,6 +76,25 @@ def test_a_whole_number_may_be_written_with_a_point(server: Server) -> None:
     assert len(server.post("/classify", **request).json()["intents"]) == 2
 
 
+def test_an_answer_is_explained_if_one_asks_for_it(
+    server: Server, classifier: neuralbits.Classifier
+) -> None:
+    for text in ["turn of teh lamp", "", "a lone \ud800 surrogate", "play some jazz " * 50]:
+        asked = {"text": text, "top_k": 3}
+        answer = server.post("/classify", **encode(asked | {"explain": True})).json()
+        explanation = answer.pop("explanation")
+        assert explanation == json.loads(json.dumps(asdict(classifier.explain(text))))
+        assert answer == server.post("/classify", **encode(asked | {"explain": False})).json()
+
+
+def test_what_is_too_varied_to_be_explained_is_classified_all_the_same(server: Server) -> None:
+    text = " ".join(f"{n:x}" for n in range(1500))
+    assert server.post("/classify", json={"text": text}).status_code == 200
+    refused = server.post("/classify", json={"text": text, "explain": True})
+    assert refused.status_code == 422
+    assert "#/text: it has more than 2,048 different n-grams" in refused.json()["detail"]
+
+
 def test_texts_in_a_batch_get_the_answers_that_they_get_alone_in_their_order(
     server: Server,
 ) -> None:
@@ -201,6 +220,12 @@ REFUSALS: dict[str, tuple[str, dict[str, Any], int, str]] = {
     "top_k in words": ("/classify", {"json": {"text": "", "top_k": SECRET}}, 422, "whole number"),
     "half a top_k": ("/classify", {"json": {"text": SECRET, "top_k": 1.5}}, 422, "whole number"),
     "a true top_k": ("/classify", {"json": {"text": SECRET, "top_k": True}}, 422, "whole number"),
+    "explain in words": (
+        "/classify",
+        {"json": {"text": "", "explain": SECRET}},
+        422,
+        "#/explain: it must be true or false",
+    ),
     "no texts": ("/classify/batch", {"json": {"texts": []}}, 422, "#/texts: it must have a length"),
     "one text": ("/classify/batch", {"json": {"texts": SECRET}}, 422, "#/texts: it must be an arr"),
     "a wrong one": ("/classify/batch", {"json": {"texts": [SECRET, 1]}}, 422, "#/texts/1: it must"),
