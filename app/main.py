@@ -16,7 +16,7 @@ from pydantic import Field, InstanceOf, WithJsonSchema
 from starlette.routing import Route
 
 import neuralbits
-from app import batches, problems
+from app import batches, page, problems
 from app.batches import Workers
 from app.guard import Guard
 from app.metrics import Metrics
@@ -203,6 +203,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     async def prometheus() -> Response:
         """Expose the counts to Prometheus."""
         return exposition().response()
+
+    page.add_to(app, served)
 
     paths = frozenset(route.path for route in app.routes if isinstance(route, Route))
     app.add_middleware(Guard, settings=settings, metrics=metrics, paths=paths)

@@ -48,7 +48,7 @@ def export(artifact: Path, form: Format, folder: Path) -> list[Path]:
         content = manifest.content_of(artifact)
         held = neuralbits.loads(content).manifest  # so that what is exported is sound
         layers = manifest.unpack(content).settings["network"]["layers"]
-    _check(artifact, layers)
+    _check(str(artifact), layers)
     if form == "c":
         if any("\0" in label for label in held.labels):
             raise ExportError(f"can't export {artifact}: one of its intents has a NUL in its name")
@@ -59,7 +59,7 @@ def export(artifact: Path, form: Format, folder: Path) -> list[Path]:
     return [folder / name for name in files]
 
 
-def _check(artifact: Path, layers: list[dict[str, Any]]) -> None:
+def _check(artifact: str, layers: list[dict[str, Any]]) -> None:
     """Check that the kernel reads what the reference reads.
 
     Raises:
@@ -180,17 +180,35 @@ def _padded(number: int, multiple: int) -> int:
 def _as_wasm(artifact: Path, content: bytes, held: Manifest) -> Iterator[tuple[str, bytes]]:
     """Give the files of an export for the web: the kernel with the model, and its loader."""
     name = artifact.stem
-    labels = json.dumps(held.labels, ensure_ascii=False).encode()
-    module = (SHARED / "kernel.wasm").read_bytes()
-    yield (
-        f"{name}.wasm",
-        module
-        + custom_section("neuralbits.model", content)
-        + custom_section("neuralbits.labels", labels),
-    )
-    loader = (SHARED / "loader.mjs").read_text()
-    yield f"{name}.mjs", loader.replace("./example.", f"./{quote(name)}.").encode()
+    yield f"{name}.wasm", _module(content, held)
+    yield f"{name}.mjs", loader(f"./{quote(name)}.mjs", f"./{quote(name)}.wasm")
     yield f"{name}.d.mts", (SHARED / "loader.d.mts").read_bytes()
+
+
+def module(content: bytes) -> bytes:
+    """Make the one file that a page loads, kernel and model, of the bytes of a sound artifact.
+
+    Raises:
+        ExportError: the kernel can't read the artifact.
+    """
+    contents = manifest.unpack(content)
+    _check("the artifact", contents.settings["network"]["layers"])
+    return _module(content, manifest.read(contents, len(content)))
+
+
+def _module(content: bytes, held: Manifest) -> bytes:
+    labels = json.dumps(held.labels, ensure_ascii=False).encode()
+    return (
+        (SHARED / "kernel.wasm").read_bytes()
+        + custom_section("neuralbits.model", content)
+        + custom_section("neuralbits.labels", labels)
+    )
+
+
+def loader(itself: str, module: str) -> bytes:
+    """Give the ES module that loads a `module`; both are named by where they lie to each other."""
+    source = (SHARED / "loader.mjs").read_text()
+    return source.replace("./example.mjs", itself).replace("./example.wasm", module).encode()
 
 
 def custom_section(name: str, content: bytes) -> bytes:

@@ -656,6 +656,11 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "installed"
 
 
+def test_an_installed_package_has_the_page(installed: Path) -> None:
+    page = "app/page.html"
+    assert (installed / page).read_bytes() == (ROOT / page).read_bytes()
+
+
 @pytest.mark.parametrize("form", ["c", "wasm"])
 def test_an_installed_package_exports_the_same(
     form: export.Format, installed: Path, artifact_path: Path, tmp_path: Path
