@@ -10,7 +10,6 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-import trustme
 
 from tests.services import environment, started
 
@@ -36,14 +35,10 @@ def test_a_service_is_healthy_until_it_ends(host: str, artifact_path: Path, tmp_
     assert gone.count("\n") == 1
 
 
-def test_a_service_with_keys_and_tls_is_healthy_whatever_its_name(
-    artifact_path: Path, tmp_path: Path
+def test_a_service_with_keys_and_tls_is_healthy(
+    artifact_path: Path, tmp_path: Path, certificate: tuple[Path, Path]
 ) -> None:
-    issued = trustme.CA().issue_cert("intents.example")
-    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
-    issued.cert_chain_pems[0].write_to_path(certificate)
-    issued.private_key_pem.write_to_path(key)
-    tls = {"tls_certificate": certificate, "tls_key": key}
+    tls = {"tls_certificate": certificate[0], "tls_key": certificate[1]}
     keys = {"api_keys": "sha256:" + "0" * 64}
     with started(
         tmp_path, SERVE, environment(artifact=artifact_path, port=0, **tls, **keys)

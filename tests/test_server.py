@@ -27,17 +27,6 @@ def ends(folder: Path, **settings: object) -> str:
     return ended.stderr
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    folder = tmp_path_factory.mktemp("certificate")
-    command = (
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -noenc -days 2"
-        " -subj /CN=hub -addext subjectAltName=IP:127.0.0.1 -keyout key.pem -out certificate.pem"
-    )
-    subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
-    return folder / "certificate.pem", folder / "key.pem"
-
-
 def test_it_is_served_by_tls_to_those_who_trust_its_certificate(
     artifact_path: Path, tmp_path: Path, certificate: tuple[Path, Path]
 ) -> None:
