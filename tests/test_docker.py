@@ -244,7 +244,7 @@ def test_the_first_builder_that_works_builds_the_image(builders: Path) -> None:
         (builders / builder).write_text("#!/bin/sh\nexit 1\n")  # installed, but no use
     nothing = build(builders)
     assert nothing.returncode == 1
-    assert "neither buildah nor podman nor docker works here; install buildah" in nothing.stderr
+    assert "(tried: buildah, podman, docker); install buildah" in nothing.stderr
 
 
 def test_a_build_that_fails_fails(builders: Path) -> None:
