@@ -145,12 +145,13 @@ def test_the_packages_of_the_image_are_all_that_it_takes_to_serve(
     shutil.copy(ROOT / "artifacts" / "home-assistant-en.safetensors", served)
     with started(tmp_path, ["-c", serve], environment(artifact=served, port=0)) as server:
         assert server.post("/classify", json={"text": "turn of teh lamp"}).is_success
+        assert server.post("/classify", json={"text": "lamp", "explain": True}).is_success
         batch = {"texts": ["turn of teh lamp", "", "lights on " * 900] * 100, "top_k": 5}
         assert server.post("/classify/batch", json=batch).is_success
         documented = server.get("/openapi.json").json()["paths"].items()
         paths = [path for path, methods in documented if "get" in methods]
         assert "/model" in paths
-        for path in (*paths, "/metrics", "/docs"):
+        for path in (*paths, "/", "/neuralbits.mjs", "/metrics", "/docs"):
             assert server.get(path).is_success
         assert server.post("/classify", json={"text": 5}).status_code == 422
 
