@@ -13,10 +13,8 @@ from app.metrics import Metrics
 from neuralbits import Classifier, Prediction
 
 _THREADS = 4  # the work is the processor's, so more of them would only take memory
-_TEXTS, _INTENTS = (
-    256,
-    4096,
-)  # at most, of a part: it holds Python's lock for a fraction of a millisecond
+# What a part has at the most, so that it holds Python's lock for a fraction of a millisecond.
+_TEXTS, _INTENTS = 256, 4096
 _dump = TypeAdapter(Prediction).serializer.to_json
 
 Arguments = ParamSpec("Arguments")

@@ -59,13 +59,13 @@ class Served:
             except neuralbits.ArtifactError as error:
                 self.refused += 1
                 self.last = Reload("refused", str(error))
-                _LOG.warning("reload refused", extra={"reason": str(error)})
+                _LOG.warning(f"refused to reload, and goes on as before: {error}")
             else:
                 self.content, self.classifier = content, classifier
                 self.loaded += 1
                 digest = classifier.manifest.digest
                 self.last = Reload("loaded", f"{digest} is served")
-                _LOG.info("reloaded", extra={"digest": digest})
+                _LOG.info(f"reloaded: {self.last.detail}", extra={"digest": digest})
             return self.last
 
     async def reload_on_hangup(self) -> None:
