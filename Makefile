@@ -3,6 +3,7 @@
 # make bench  train and measure neuralbits and its peers; some hours
 # make bench-kernel  measure the kernel's speed; minutes
 # make bench-service  measure the service's speed and weight, by wrk; minutes
+# make soak   the service under mixed traffic for SECONDS: the table of docs/operations.md
 # make fuzz   look for files and texts that break the kernel, FUZZ_SECONDS each; `-j2` for both at once
 # make devices  what the kernel takes of a microcontroller: the tables of docs/devices.md
 # make serve  serve the shipped artifact, with the serving dependencies alone
@@ -21,10 +22,11 @@ BUILT_FROM := pyproject.toml constraints.txt neuralbits/_kernel.c $(wildcard ker
 DEMO := runs/home-assistant-en.safetensors
 PEERS := .venv-bench/.installed
 FUZZ_SECONDS ?= 60
+SECONDS ?= 600
 FUZZ_FLAGS := -std=c99 -O2 -g -Wall -Wextra -Wpedantic -Werror -DVERSIONS=0 \
     -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
 
-.PHONY: demo serve test lint check artifacts bench bench-kernel bench-service devices fuzz fuzz-open fuzz-text image clean
+.PHONY: demo serve test lint check artifacts bench bench-kernel bench-service soak devices fuzz fuzz-open fuzz-text image clean
 
 demo: $(TRAIN)
 	@mkdir -p runs
@@ -59,6 +61,9 @@ bench-kernel: $(TRAIN) $(PEERS)
 # It takes wrk (Debian: wrk).
 bench-service: $(TRAIN)
 	$(BIN)/python -m benchmarks.service
+
+soak: $(TEST)
+	$(BIN)/python -m tools.soak --seconds $(SECONDS)
 
 # By default of the shipped artifacts; make devices ARTIFACTS='mine.safetensors'
 devices: $(TRAIN)

@@ -4,7 +4,9 @@ Each kind is a function from a random generator to the bytes that go over the co
 them hold `SECRET` wherever there is room for an utterance.
 """
 
+import asyncio
 import json
+import re
 from collections.abc import Callable
 from random import Random
 from typing import NamedTuple
@@ -33,6 +35,22 @@ def malformed(seed: int, count: int) -> list[Malformed]:
         made.append(Malformed(make.__name__.strip("_"), make(random), whole))
     random.shuffle(made)
     return made
+
+
+async def exchange(address: tuple[str, int], content: bytes, whole: bool) -> list[int]:
+    """Send it, wait until the server closes the connection, and return the statuses that came."""
+    reader, writer = await asyncio.open_connection(*address)
+    answer = b""
+    try:
+        writer.write(content)
+        if not whole:
+            writer.write_eof()
+        answer = await asyncio.wait_for(reader.read(), 20)
+    except ConnectionError:
+        pass  # closed while it was still being sent
+    finally:
+        writer.close()
+    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", answer)]
 
 
 # HTTP, but not what the service asks for: each gets an answer.
@@ -72,7 +90,7 @@ def wrong_type(random: Random) -> bytes:
 
 
 def wrong_top_k(random: Random) -> bytes:
-    wrong = random.choice([0, -1, 1001, 10**30, 1.5, 1e308, True, None, SECRET, [1], {}])
+    wrong: object = random.choice([0, -1, 1001, 10**30, 1.5, 1e308, True, None, SECRET, [1], {}])
     return _post(json.dumps({"text": SECRET, "top_k": wrong}).encode(), _JSON)
 
 

@@ -1,7 +1,6 @@
 """The service among strangers: what they may send, in what order, and how wrong."""
 
 import asyncio
-import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ import schemathesis
 from hypothesis import HealthCheck, settings
 
 from app import keys
-from tests.malformed import SECRET, Malformed, malformed
+from tests.malformed import SECRET, Malformed, exchange, malformed
 from tests.services import Server, environment, started
 
 COUNT = 10_000
@@ -92,22 +91,6 @@ def test_whatever_is_asked_after_whatever_the_openapi_document_holds(
 # However wrong
 
 
-async def exchange(server: Server, content: bytes, whole: bool) -> list[int]:
-    """Send it, wait until the server closes the connection, and return the statuses that came."""
-    reader, writer = await asyncio.open_connection(*server.address())
-    answer = b""
-    try:
-        writer.write(content)
-        if not whole:
-            writer.write_eof()
-        answer = await asyncio.wait_for(reader.read(), 20)
-    except ConnectionError:
-        pass  # closed while it was still being sent
-    finally:
-        writer.close()
-    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", answer)]
-
-
 GOOD = (
     b"POST /classify HTTP/1.1\r\nHost: hub\r\n%sContent-Type: application/json\r\n"
     b'Content-Length: 21\r\n\r\n{"text": "lights on"}'
@@ -123,14 +106,14 @@ def ask_badly(server: Server, requests: list[Malformed]) -> dict[str, Counter[in
         for index, each in some:
             about = f"{each.kind}: {each.content[:300]!r}"
             try:
-                statuses = await exchange(server, each.content, each.whole)
+                statuses = await exchange(server.address(), each.content, each.whole)
             except TimeoutError:
                 pytest.fail(f"not answered: {about}")
             assert all(status // 100 == 4 for status in statuses), f"{statuses} to {about}"
             assert statuses or not each.whole, f"closed without an answer: {about}"
             counted[each.kind].update(statuses)
             if index % 20 == 0:
-                assert await exchange(server, GOOD % LAST, whole=True) == [200]
+                assert await exchange(server.address(), GOOD % LAST, whole=True) == [200]
 
     async def send_all() -> None:
         some = iter(enumerate(requests))  # which all take from
@@ -157,4 +140,11 @@ def test_ten_thousand_malformed_requests_get_4xx_and_leave_no_trace(server: Serv
 def test_good_requests_are_answered_behind_bad_ones_on_the_same_connection(server: Server) -> None:
     bad = GOOD.replace(b"text", b"txet") % b""
     pipeline = bad + GOOD % b"" + bad * 3 + GOOD % LAST
-    assert asyncio.run(exchange(server, pipeline, whole=True)) == [422, 200, 422, 422, 422, 200]
+    assert asyncio.run(exchange(server.address(), pipeline, whole=True)) == [
+        422,
+        200,
+        422,
+        422,
+        422,
+        200,
+    ]
