@@ -11,7 +11,7 @@ import uvicorn
 from fastapi import FastAPI
 from pydantic import Field, InstanceOf, WithJsonSchema
 
-from app.schemas import Options
+from app.schemas import ExplainedPrediction, Options
 from neuralbits import IntentConfidence, Prediction
 
 _LONGEST = 10_000
@@ -26,13 +26,16 @@ class ClassifyRequest(Options):
         Field(max_length=_LONGEST, examples=["turn of teh lamp"]),
         WithJsonSchema({"type": "string", "maxLength": _LONGEST}),
     ]
+    explain: Annotated[
+        bool, Field(description="Whether to tell what each n-gram did for the answer.")
+    ] = False
 
 
 app = FastAPI()
 
 
 @app.post("/classify")
-async def classify(request: ClassifyRequest) -> Prediction:
+async def classify(request: ClassifyRequest) -> Prediction | ExplainedPrediction:
     """Answer without looking."""
     return _ANSWER
 
