@@ -22,6 +22,7 @@ from app.guard import Guard
 from app.metrics import Metrics
 from app.requests import JSONRoute
 from app.schemas import (
+    MODEL_RESPONSE,
     PREDICTION_RESPONSE,
     PREDICTIONS_RESPONSE,
     READINESS_RESPONSE,
@@ -148,7 +149,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             workers, metrics, served.classifier, request.texts, request.top_k
         )
 
-    @app.get("/model", responses=problems.documented(401, 503))
+    @app.get("/model", responses=MODEL_RESPONSE | problems.documented(401, 503))
     async def model() -> Model:
         """Describe the artifact that is served."""
         manifest = served.classifier.manifest

@@ -43,6 +43,9 @@ PREDICTION_RESPONSE = answered(
     model=_MODEL_LINK,
 )
 PREDICTIONS_RESPONSE = answered({"predictions": [_PREDICTION]}, model=_MODEL_LINK)
+MODEL_RESPONSE = answered(
+    model_as_wasm={"description": "The same model for browsers and Node, with what runs it."}
+)
 RELOAD_RESPONSE = answered(
     readyz={"description": "It goes on telling what came of the last reload."}, model=_MODEL_LINK
 )

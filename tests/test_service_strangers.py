@@ -56,7 +56,7 @@ def test_whatever_is_asked_after_whatever_the_openapi_document_holds(
             def after_call(self, response: Any, case: Any) -> None:
                 super().after_call(response, case)
                 asked[case.operation.label] += 1
-                if response.status_code != 200:
+                if response.status_code != 200 or case.operation.path.endswith(".wasm"):
                     return
                 answer, path = response.json(), case.operation.path
                 if path in ("/model", "/readyz"):
