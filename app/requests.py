@@ -11,6 +11,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import TypeAdapter, ValidationError
 
+_LARGE = 65_536  # bytes
+_OPENINGS, _FIELDS = 2, 16  # an object, a list of texts in it, and what else may stand there
+
 
 class JSONRoute(APIRoute):
     """A route from one JSON body to one JSON answer, each read and written by pydantic at one go.
@@ -34,6 +37,8 @@ class JSONRoute(APIRoute):
             if media_type != "application/json":
                 _check_media_type(media_type)
             content = await request.body()
+            if len(content) > _LARGE:
+                _check_shape(content)
             try:
                 body = body_type.validate_json(content)
             except ValidationError:
@@ -56,6 +61,26 @@ def _check_media_type(header: str) -> None:
         raise HTTPException(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
             "The body must be sent with the header Content-Type: application/json.",
+        )
+
+
+def _check_shape(content: bytes) -> None:
+    """Check that a large body is large by its texts: by little else would it take much memory.
+
+    A megabyte of empty objects, or of fields, becomes two hundred as Python's objects and errors.
+
+    Raises:
+        HTTPException: 400, it holds lists or objects in one another, or many fields.
+    """
+    # Without escaped quotes, every other piece between quotes stands outside of the texts.
+    pieces = content.replace(rb"\\", b"").replace(rb"\"", b"").split(b'"')[::2]
+    outside = b"".join(pieces)
+    openings = outside.count(b"{") + outside.count(b"[")
+    if openings > _OPENINGS or outside.count(b":") > _FIELDS:
+        raise HTTPException(
+            HTTPStatus.BAD_REQUEST,
+            "The body is nested, or has many fields; send one JSON object with a text or a list "
+            "of texts.",
         )
 
 

@@ -10,10 +10,12 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
 
+import neuralbits
 from app import keys
 from tests.malformed import SECRET, Malformed, exchange, malformed
 from tests.services import Server, environment, started
 
+JSON = {"content-type": "application/json"}
 COUNT = 10_000
 AT_ONCE = 16
 MEMORY = 4096  # kB that it may grow by
@@ -135,6 +137,38 @@ def test_ten_thousand_malformed_requests_get_4xx_and_leave_no_trace(server: Serv
     assert server.logged() == ["INFO"]
     log = server.log.read_text()
     assert not [word for word in ["Traceback", *SECRET.split()] if word in log]
+
+
+MEGABYTE = 1_000_000
+CROWDED = {
+    "fields": b"{" + b",".join(b'"f%d": 0' % n for n in range(MEGABYTE // 12)) + b"}",
+    "the same field": b"{" + b'"text": "", ' * (MEGABYTE // 12) + b'"text": ""}',
+    "objects": b'{"texts": [' + b"{}, " * (MEGABYTE // 4) + b"{}]}",
+    "lists": b'{"texts": [' + b"[], " * (MEGABYTE // 4) + b"[]]}",
+}
+
+
+@pytest.mark.parametrize("what", CROWDED)
+def test_a_large_body_of_anything_but_texts_costs_little_memory(
+    artifact_path: Path, tmp_path: Path, what: str
+) -> None:
+    with started(tmp_path, ["-m", "app"], environment(artifact=artifact_path, port=0)) as server:
+        before = server.resident()
+        for path in ("/classify", "/classify/batch"):
+            refused = server.post(path, content=CROWDED[what], headers=JSON)
+            assert refused.status_code == 400
+            assert "nested, or has many fields" in refused.json()["detail"]
+        assert server.resident() - before < 32 * 1024
+
+
+def test_texts_may_hold_what_json_is_made_of(
+    server: Server, classifier: neuralbits.Classifier
+) -> None:
+    texts = ['{"a": [1, "\\\\"]}' * 9, "{[:\\", '\\\\"', '"', "{" * 99] * 500
+    answer = server.post("/classify/batch", json={"texts": texts}).json()["predictions"]
+    assert [each["intent"] for each in answer] == [
+        each.intent for each in classifier.classify_batch(texts)
+    ]
 
 
 def test_good_requests_are_answered_behind_bad_ones_on_the_same_connection(server: Server) -> None:
