@@ -8,6 +8,7 @@ import io
 import json
 import re
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -464,6 +465,28 @@ def test_the_text_is_tinted_by_what_its_ngrams_say_in_sum(visit: Open, server: S
     assert found == pytest.approx([share / most for share in shares], abs=1e-6)
 
 
+@needs_chromium
+def test_a_text_that_is_too_long_to_explain_is_answered_all_the_same(
+    visit: Open, home: neuralbits.Classifier
+) -> None:
+    text = " ".join(f"word{n}" for n in range(700))
+    with pytest.raises(ValueError, match="different n-grams"):
+        home.explain(text)
+    tab = visit()
+    tab.refused = True
+    for place in ("server", "browser"):
+        tab.page.locator(f"[value={place}]").check()
+        tab.page.locator("#text").fill("lights on")
+        tab.wait("reading", "^lights on$")
+        assert tab.page.locator("#for li").count() > 0
+        assert tab.page.locator("#unexplained").is_hidden()
+        tab.page.locator("#text").fill(text)
+        tab.wait("reading", "^word0 ")
+        assert tab.bars() == expected_bars(home, text)
+        assert tab.page.locator("#for li").count() == 0
+        assert tab.page.locator("#unexplained").is_visible()
+
+
 # ---- The verdict ---------------------------------------------------------------------------------
 
 
@@ -534,6 +557,25 @@ def test_the_model_is_described(visit: Open, home: neuralbits.Classifier) -> Non
     assert manifest.provenance["command"] in card
     tab.page.locator("#card summary").click()
     assert tab.page.locator("#card li").all_text_contents() == list(manifest.labels)
+
+
+@needs_chromium
+def test_another_model_is_described_once_it_is_served(visit: Open, tmp_path: Path) -> None:
+    path = tmp_path / "served.safetensors"
+    shutil.copy(SHIPPED, path)
+    with started(tmp_path, ["-m", "app"], environment(artifact=path, port=0)) as server:
+        tab = visit(server)
+        tab.wait("card", re.escape(neuralbits.load(path).manifest.digest))
+        shutil.copy(SHIPPED.with_stem("clinc150"), path)
+        server.process.send_signal(signal.SIGHUP)
+        while server.get("/readyz").json()["reload"] is None:
+            tab.page.wait_for_timeout(20)
+        tab.page.evaluate("const now = performance.now(); performance.now = () => now + 11_000;")
+        tab.type("how do you say hello in french")
+        other = neuralbits.load(path)
+        tab.wait("card", re.escape(other.manifest.digest))
+        assert tab.bars() == expected_bars(other, "how do you say hello in french")
+        assert tab.shown("lead").endswith(f"needs {other.manifest.threshold:,.0f}")
 
 
 # ---- Faults --------------------------------------------------------------------------------------
