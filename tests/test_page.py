@@ -86,6 +86,11 @@ class Visit:
         """Type a text key by key, and wait until the page shows the answer to it."""
         self.page.locator("#text").fill("")
         self.page.locator("#text").press_sequentially(text, delay=5)
+        self.enter(text)
+
+    def enter(self, text: str) -> None:
+        """Enter a text at once, and wait likewise."""
+        self.page.locator("#text").fill(text)
         self.page.wait_for_function(
             "text => document.querySelector('#reading').textContent === text", arg=text
         )
@@ -270,12 +275,12 @@ def test_each_text_moves_the_bars(visit: Open, home: neuralbits.Classifier) -> N
 @needs_chromium
 def test_an_intent_keeps_its_row_as_it_moves(visit: Open) -> None:
     tab = visit()
-    tab.type("turn of teh lamp")
+    tab.enter("turn of teh lamp")
     assert tab.bars()[0][0] == "HassTurnOff"
     row = tab.page.evaluate_handle(
         "document.querySelector('#intents [title=HassTurnOff]').parentNode"
     )
-    tab.type("turn on teh lamp")
+    tab.enter("turn on teh lamp")
     rank = [intent for intent, _ in tab.bars()].index("HassTurnOff")
     assert rank > 0
     assert row.evaluate("row => [row.isConnected, +row.style.getPropertyValue('--rank')]") == [
@@ -307,7 +312,7 @@ def type_here(tab: Visit, text: str) -> None:
 @needs_chromium
 def test_keys_in_quick_succession_ask_once(visit: Open) -> None:
     tab = visit()
-    tab.type("lights on")
+    tab.enter("lights on")
     before = len(tab.requests)
     type_here(tab, "lights on please")
     tab.wait("reading", "^lights on please$")
@@ -320,7 +325,7 @@ def test_the_latest_answer_wins_though_an_earlier_one_comes_later(
     visit: Open, home: neuralbits.Classifier, aborts: bool
 ) -> None:
     tab = visit(script="" if aborts else "AbortController.prototype.abort = () => {};")
-    tab.type("lights on")
+    tab.enter("lights on")
     held: list[Any] = []
 
     def hold_the_first(route: Any) -> None:
@@ -333,7 +338,7 @@ def test_the_latest_answer_wins_though_an_earlier_one_comes_later(
     tab.page.locator("#text").fill("turn on the fan")
     while not held:
         tab.page.wait_for_timeout(10)
-    tab.type("what's the weather")
+    tab.enter("what's the weather")
     with contextlib.suppress(playwright.Error):  # an aborted request can't be continued
         held[0].continue_()
     tab.page.wait_for_timeout(300)
@@ -347,7 +352,7 @@ def test_the_grid_shows_the_neural_bits(visit: Open, home: neuralbits.Classifier
     tab = visit()
     before = None
     for text in ("turn of teh lamp", "turn of teh lamps"):
-        tab.type(text)
+        tab.enter(text)
         first, second = projection.project(projection.features(text)).astype(int)
         codes = 2 * first + second
         found = tab.page.evaluate(
@@ -394,7 +399,7 @@ def test_flipped_bits_flash_unless_motion_is_unwelcome(visit: Open) -> None:
     }"""
     still, moving = visit(), visit(reduced_motion="no-preference")
     for tab in (still, moving):
-        tab.type("lights on")
+        tab.enter("lights on")
     moving.page.wait_for_timeout(600)
     assert still.page.evaluate(colours) == 5  # four shades on transparent
     assert moving.page.evaluate(colours) > 5
@@ -406,7 +411,7 @@ def test_the_ngrams_that_spoke_for_and_against_the_winner_are_shown(
 ) -> None:
     tab = visit()
     text = "turn of teh lamp"
-    tab.type(text)
+    tab.enter(text)
     answer = server.post("/classify", json={"text": text, "explain": True}).json()
     assert tab.shown("winner") == answer["intent"]
     for side, sign in (("for", 1), ("against", -1)):
@@ -454,7 +459,7 @@ def tints(text: str, ngrams: list[dict[str, Any]]) -> list[float]:
 def test_the_text_is_tinted_by_what_its_ngrams_say_in_sum(visit: Open, server: Server) -> None:
     tab = visit()
     text = "Turn  ÖFF the lamp, turn!"
-    tab.type(text)
+    tab.enter(text)
     answer = server.post("/classify", json={"text": text, "explain": True}).json()
     shares = tints(text, answer["explanation"]["ngrams"])
     most = max(map(abs, shares))
@@ -496,7 +501,7 @@ def test_the_verdict_and_the_lead_against_the_threshold(
     visit: Open, home: neuralbits.Classifier, text: str
 ) -> None:
     tab = visit()
-    tab.type(text)
+    tab.enter(text)
     scores = home.scores([text])[0]
     lead, threshold = int((scores.max() - scores).sum()), home.manifest.threshold
     assert tab.shown("scope") == ("in scope" if lead >= threshold else "out of scope")
@@ -533,7 +538,7 @@ def test_a_settled_verdict_is_spoken_once_and_not_each_key(visit: Open) -> None:
 @pytest.mark.parametrize("device", [{}, PHONE], ids=["desk", "phone"])
 def test_nothing_on_the_page_shifts_as_bars_move(visit: Open, device: dict[str, Any]) -> None:
     tab = visit(reduced_motion="no-preference", **device)
-    tab.type("lights")
+    tab.enter("lights")
     tab.page.evaluate(
         """globalThis.shifts = [];
         const moved = ({ sources }) => sources.map(({ node }) => node?.id ?? node?.nodeName);
@@ -571,7 +576,7 @@ def test_another_model_is_described_once_it_is_served(visit: Open, tmp_path: Pat
         while server.get("/readyz").json()["reload"] is None:
             tab.page.wait_for_timeout(20)
         tab.page.evaluate("const now = performance.now(); performance.now = () => now + 11_000;")
-        tab.type("how do you say hello in french")
+        tab.enter("how do you say hello in french")
         other = neuralbits.load(path)
         tab.wait("card", re.escape(other.manifest.digest))
         assert tab.bars() == expected_bars(other, "how do you say hello in french")
@@ -602,6 +607,22 @@ def test_a_service_with_keys_is_unlocked_by_one(visit: Open, guarded: Server) ->
 
 
 @needs_chromium
+def test_a_key_is_taken_though_nothing_can_be_stored(visit: Open, guarded: Server) -> None:
+    forbid = "get() { throw new DOMException('forbidden', 'SecurityError'); }"
+    tab = visit(
+        guarded,
+        script="".join(
+            f"Object.defineProperty(globalThis, '{storage}', {{ {forbid} }});"
+            for storage in ("localStorage", "sessionStorage")
+        ),
+    )
+    tab.refused = True
+    tab.page.locator("#key").fill(KEY)
+    tab.page.keyboard.press("Enter")
+    tab.wait("intent", "HassTurnOff")
+
+
+@needs_chromium
 def test_what_the_service_refuses_is_said_in_one_sentence(visit: Open, guarded: Server) -> None:
     tab = visit(guarded, script=f"sessionStorage.setItem('key', {json.dumps(KEY)});")
     tab.refused = True
@@ -610,7 +631,7 @@ def test_what_the_service_refuses_is_said_in_one_sentence(visit: Open, guarded: 
     tab.wait("trouble", r"^The body doesn't fit at #/text: it must have .* at most 60\.")
     tab.page.locator("#text").fill("x" * 2000)
     tab.wait("trouble", r"^The body is larger than 2,000 bytes; send less at a time\.$")
-    tab.type("lights on")
+    tab.enter("lights on")
     assert tab.shown("trouble") == ""
     assert tab.page.locator("#trouble").get_attribute("role") == "status"
 
@@ -619,7 +640,7 @@ def test_what_the_service_refuses_is_said_in_one_sentence(visit: Open, guarded: 
 def test_a_busy_service_is_asked_again_when_it_says(visit: Open) -> None:
     tab = visit()
     tab.refused = True
-    tab.type("lights on")
+    tab.enter("lights on")
     busy = {"status": 503, "headers": {"Retry-After": "1"}, "json": {"detail": "It's busy."}}
     tab.page.route("**/classify", lambda route: route.fulfill(**busy), times=1)
     tab.page.locator("#text").fill("lights off")
@@ -653,13 +674,13 @@ def test_the_model_runs_in_the_browser_and_the_network_is_idle(
     texts = ["turn of teh lamp", "hello there my friend", "éteins la lumière", "20 %"]
     answers = {}
     for text in texts:
-        tab.type(text)
+        tab.enter(text)
         answers[text] = everything_shown(tab)
     tab.page.locator("[value=browser]").check()
     tab.wait("place", "the network is idle")
     before = len(tab.requests)
     for text in texts:
-        tab.type(text)
+        tab.enter(text)
         assert everything_shown(tab) == answers[text]
         assert tab.bars() == expected_bars(home, text)
     scored = rows_of(tab.score("text\n{}\n".format("\n".join(texts)).encode()))
@@ -688,7 +709,7 @@ def test_a_key_opens_the_model_for_the_browser_too(visit: Open, guarded: Server)
     tab.wait("intent", "HassTurnOff")
     tab.page.locator("[value=browser]").check()
     tab.wait("place", "the network is idle")
-    tab.type("lights on")
+    tab.enter("lights on")
 
 
 @needs_chromium
@@ -883,9 +904,9 @@ def test_axe_finds_nothing(visit: Open, look: str) -> None:
     scheme = "dark" if "dark" in look else "light"
     tab = visit(color_scheme=scheme, **(PHONE if "phone" in look else {}))
     tab.page.locator("#card summary").click()
-    tab.type("lights on in the kitchen")
+    tab.enter("lights on in the kitchen")
     assert Axe().run(tab.page).generate_snapshot() == ""
-    tab.type("hello there my friend")
+    tab.enter("hello there my friend")
     tab.score(b"text\nlights on\n")
     tab.page.evaluate("document.querySelector('#unlock').hidden = false")
     tab.page.evaluate("document.querySelector('#trouble').textContent = 'It is busy.'")
@@ -895,7 +916,7 @@ def test_axe_finds_nothing(visit: Open, look: str) -> None:
 @needs_chromium
 def test_the_page_fits_a_phone(visit: Open) -> None:
     tab = visit(**PHONE)
-    tab.type("set the temperature in the kitchen to 20 degrees")
+    tab.enter("set the temperature in the kitchen to 20 degrees")
     assert tab.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
