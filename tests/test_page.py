@@ -545,7 +545,9 @@ def test_nothing_on_the_page_shifts_as_bars_move(visit: Open, device: dict[str, 
         new PerformanceObserver((list) => shifts.push(...list.getEntries().map(moved)))
             .observe({ type: "layout-shift" });"""
     )
-    tab.type("set the temperature in the kitchen to 20 degrees")
+    tab.type("hello there my friend")
+    assert tab.shown("scope") == "out of scope"
+    tab.type("set the temperature to 20 degrees")
     tab.page.wait_for_timeout(400)
     assert tab.page.evaluate("shifts") == []
 
