@@ -52,7 +52,7 @@ def aarch64(program: Path) -> list[str]:
             pytest.skip(f"there is no {tool}; on Debian: apt-get install {package}")
     compiler = ["aarch64-linux-gnu-gcc", *STRICT, "-O3", "-static"]
     subprocess.run([*compiler, *SOURCES, "-o", program], check=True)
-    return ["qemu-aarch64", f"{program}", '"$1"']
+    return ["qemu-aarch64", f"{program}", '"$@"']
 
 
 def cortex_m4(program: Path) -> list[str]:
