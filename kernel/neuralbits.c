@@ -167,7 +167,7 @@ static int within(const neuralbits_range *range, uint32_t code)
 }
 
 /* Decode the code point that starts at *place, and move on. */
-static uint32_t decode(const uint8_t *text, size_t bytes, size_t *place)
+SHARED uint32_t decode(const uint8_t *text, size_t bytes, size_t *place)
 {
     uint32_t lead = text[*place], code;
     size_t length, i;
