@@ -11,8 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import TypeAdapter, ValidationError
 
-_LARGE = 65_536  # bytes
-_OPENINGS, _FIELDS = 2, 16  # an object, a list of texts in it, and what else may stand there
+_MOST_MARKS = 4_096  # of those that begin objects and lists, and that follow fields' names
 
 
 class JSONRoute(APIRoute):
@@ -37,7 +36,7 @@ class JSONRoute(APIRoute):
             if media_type != "application/json":
                 _check_media_type(media_type)
             content = await request.body()
-            if len(content) > _LARGE:
+            if _marks(content) > _MOST_MARKS:
                 _check_shape(content)
             try:
                 body = body_type.validate_json(content)
@@ -64,8 +63,12 @@ def _check_media_type(header: str) -> None:
         )
 
 
+def _marks(content: bytes) -> int:
+    return content.count(b"{") + content.count(b"[") + content.count(b":")
+
+
 def _check_shape(content: bytes) -> None:
-    """Check that a large body is large by its texts: by little else would it take much memory.
+    """Check that a body is large by its texts: by little else would it take much memory.
 
     A megabyte of empty objects, or of fields, becomes two hundred as Python's objects and errors.
 
@@ -74,9 +77,7 @@ def _check_shape(content: bytes) -> None:
     """
     # Without escaped quotes, every other piece between quotes stands outside of the texts.
     pieces = content.replace(rb"\\", b"").replace(rb"\"", b"").split(b'"')[::2]
-    outside = b"".join(pieces)
-    openings = outside.count(b"{") + outside.count(b"[")
-    if openings > _OPENINGS or outside.count(b":") > _FIELDS:
+    if _marks(b"".join(pieces)) > _MOST_MARKS:
         raise HTTPException(
             HTTPStatus.BAD_REQUEST,
             "The body is nested, or has many fields; send one JSON object with a text or a list "
