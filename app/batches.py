@@ -13,8 +13,11 @@ from app.metrics import Metrics
 from neuralbits import Classifier, Prediction
 
 _THREADS = 4  # the work is the processor's, so more of them would only take memory
-# What a part has at the most, so that it holds Python's lock for a fraction of a millisecond.
-_TEXTS, _INTENTS = 256, 4096
+_AT_ONCE = 256  # texts of a batch that is answered in one go
+# Texts of a part of a longer one: where the event loop has to wait for the processor, it waits for
+# about as long as a part takes.
+_PART = 64
+_INTENTS = 4096  # that are named in one go, or in a part
 _dump = TypeAdapter(Prediction).serializer.to_json
 
 Arguments = ParamSpec("Arguments")
@@ -25,7 +28,7 @@ class Workers:
     """A few threads for whatever would hold up the event loop."""
 
     def __init__(self) -> None:
-        self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="worker")
+        self._executor = ThreadPoolExecutor(_THREADS, "worker")
 
     async def run(
         self,
@@ -47,21 +50,21 @@ async def answer(
     it is never in memory as a whole.
     """
     metrics.batches.observe(len(texts))
-    size = max(1, min(_TEXTS, _INTENTS // top_k))
 
-    def classify(start: int) -> bytes:
-        predictions = classifier.classify_batch(texts[start : start + size], top_k)
+    def classify(start: int, end: int) -> bytes:
+        predictions = classifier.classify_batch(texts[start:end], top_k)
         metrics.count_predictions(predictions)
         return b",".join(map(_dump, predictions))
 
-    async def pieces() -> AsyncIterator[bytes]:
+    async def parts(size: int) -> AsyncIterator[bytes]:
         yield b'{"predictions":['
-        yield await workers.run(classify, 0)
+        yield await workers.run(classify, 0, size)
         for start in range(size, len(texts), size):
-            yield b"," + await workers.run(classify, start)
+            yield b"," + await workers.run(classify, start, start + size)
         yield b"]}"
 
-    if len(texts) <= size:
-        content = b"".join([piece async for piece in pieces()])
+    if len(texts) <= _AT_ONCE and len(texts) * top_k <= _INTENTS:
+        content = b"".join([part async for part in parts(len(texts))])
         return Response(content, media_type="application/json")
-    return StreamingResponse(pieces(), media_type="application/json")
+    size = max(1, min(_PART, _INTENTS // top_k))
+    return StreamingResponse(parts(size), media_type="application/json")

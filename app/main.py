@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import FastAPI, HTTPException, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
-from pydantic import Field, InstanceOf, WithJsonSchema
+from pydantic import Field
 from starlette.routing import Route
 
 import neuralbits
@@ -91,12 +91,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.router.route_class = JSONRoute
 
-    # Pydantic's own string refuses lone surrogates, which JSON can hold and the classifier takes.
-    limited_text = Annotated[
-        InstanceOf[str],
-        Field(max_length=settings.max_characters),
-        WithJsonSchema({"type": "string", "maxLength": settings.max_characters}),
-    ]
+    limited_text = Annotated[str, Field(max_length=settings.max_characters)]
 
     class ClassifyRequest(Options):
         """A text to classify."""

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import uvicorn
 from fastapi import FastAPI
-from pydantic import Field, InstanceOf, WithJsonSchema
+from pydantic import Field
 
 from app.schemas import ExplainedPrediction, Options
 from neuralbits import IntentConfidence, Prediction
@@ -21,11 +21,7 @@ _ANSWER = Prediction("translate", 0.99, True, (IntentConfidence("translate", 0.9
 class ClassifyRequest(Options):
     """A text to classify."""
 
-    text: Annotated[
-        InstanceOf[str],
-        Field(max_length=_LONGEST, examples=["turn of teh lamp"]),
-        WithJsonSchema({"type": "string", "maxLength": _LONGEST}),
-    ]
+    text: Annotated[str, Field(max_length=_LONGEST, examples=["turn of teh lamp"])]
     explain: Annotated[
         bool, Field(description="Whether to tell what each n-gram did for the answer.")
     ] = False
