@@ -145,7 +145,12 @@ def answered(output: str) -> Answered:
         counted = Answered(**json.loads(lines[-1]))
     except (IndexError, ValueError, TypeError):
         raise BenchmarkError(f"wrk failed; it says: {output.strip()}") from None
-    if counted.failed or not counted.requests:
+    if not counted.requests:
+        raise BenchmarkError(
+            "not one request was answered while wrk was sending: the service, or the machine, "
+            "stood still; run it again while nothing else runs"
+        )
+    if counted.failed:
         raise BenchmarkError(
             f"{counted.failed} of {counted.requests} requests failed: the service doesn't stand "
             "the load, so there is nothing to compare"
