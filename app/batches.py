@@ -18,7 +18,7 @@ _AT_ONCE = 256  # texts of a batch that is answered in one go
 # about as long as a part takes.
 _PART = 64
 _INTENTS = 4096  # that are named in one go, or in a part
-_dump = TypeAdapter(Prediction).serializer.to_json
+_dump = TypeAdapter(list[Prediction]).serializer.to_json
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -54,7 +54,7 @@ async def answer(
     def classify(start: int, end: int) -> bytes:
         predictions = classifier.classify_batch(texts[start:end], top_k)
         metrics.count_predictions(predictions)
-        return b",".join(map(_dump, predictions))
+        return _dump(predictions)[1:-1]  # without its brackets
 
     async def parts(size: int) -> AsyncIterator[bytes]:
         yield b'{"predictions":['

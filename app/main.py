@@ -119,7 +119,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             prediction = classifier.classify(request.text, request.top_k)
         else:
             prediction = await workers.run(classifier.classify, request.text, request.top_k)
-        metrics.count_predictions((prediction,))
+        metrics.count_prediction(prediction)
         if not request.explain:
             return prediction
         try:

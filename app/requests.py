@@ -13,8 +13,6 @@ from fastapi.routing import APIRoute
 from pydantic import TypeAdapter, ValidationError
 
 _MOST_MARKS = 4_096  # of those that begin objects and lists, and that follow fields' names
-
-
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 

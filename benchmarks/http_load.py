@@ -35,6 +35,12 @@ class Cores:
         there = sorted(os.sched_getaffinity(0))
         return cls({there[0]}, {there[-1]})
 
+    @classmethod
+    def together(cls) -> "Cores":
+        """Give all to both."""
+        there = os.sched_getaffinity(0)
+        return cls(there, there)
+
 
 @dataclass(frozen=True, slots=True)
 class Server:

@@ -34,6 +34,7 @@ COUNTED = {
 }
 MEASURED: dict[str, Any] = {
     "apart": True,
+    "singles": [4100.0],
     "requests": {"neuralbits": [4000.0, 4200.0, 4100.0], "bare": [5000.0, 4000.0, 5125.0]},
     "rate": 2050.0,
     "p99": {"neuralbits": [900, 1200, 1500], "bare": [600, 800, 5000]},

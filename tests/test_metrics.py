@@ -95,10 +95,12 @@ def test_no_utterance_is_among_them(server: Server) -> None:
 def test_a_histogram_counts_the_values_up_to_each_bound(
     values: list[float], bounds: list[float]
 ) -> None:
-    histogram = Histogram(sorted(bounds))
+    histogram, at_once = Histogram(sorted(bounds)), Histogram(sorted(bounds))
     for value in values:
         histogram.observe(value)
+    at_once.observe_all(values)
     buckets, total = histogram.exposed()
+    assert at_once.exposed() == (buckets, pytest.approx(total, abs=1e-3))
     assert buckets[-1] == ("+Inf", len(values))
     assert total == pytest.approx(math.fsum(values), abs=1e-3)
     for name, count in buckets[:-1]:
