@@ -70,3 +70,20 @@ def encode(body: Any) -> dict[str, Any]:
     """A request's JSON body, lone surrogates and all."""
     headers = {"content-type": "application/json"}
     return {"content": json.dumps(body).encode("ascii"), "headers": headers}
+
+
+def ends(folder: Path, **settings: object) -> str:
+    """Start it with what it can't start with; return what it says, which is one sentence."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "app"],
+        cwd=folder,
+        env=environment(**{"port": 0} | settings),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == 1
+    assert ended.stdout == ""
+    assert len(ended.stderr.splitlines()) == 1
+    assert ended.stderr.startswith("neuralbits: ")
+    return ended.stderr

@@ -1,30 +1,12 @@
 """Starting, listening and TLS, of a real process."""
 
 import ssl
-import subprocess
-import sys
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.services import environment, started
-
-
-def ends(folder: Path, **settings: object) -> str:
-    """What a service that can't start says."""
-    ended = subprocess.run(
-        [sys.executable, "-m", "app"],
-        cwd=folder,
-        env=environment(port=0, **settings),
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert ended.returncode == 1
-    assert ended.stdout == ""
-    assert len(ended.stderr.splitlines()) == 1
-    return ended.stderr
+from tests.services import ends, environment, started
 
 
 def test_it_is_served_by_tls_to_those_who_trust_its_certificate(

@@ -25,7 +25,7 @@ import neuralbits
 from app.main import create_app
 from app.settings import Settings
 from tests.homes import UTTERANCES
-from tests.services import Server, encode, environment, started
+from tests.services import Server, encode, ends, environment, started
 
 SECRET = "my secret utterance"
 TEXTS = [
@@ -421,35 +421,14 @@ def damaged(artifact_path: Path, tmp_path: Path) -> Path:
 def test_what_it_cannot_start_with_ends_it_at_once_with_one_sentence(
     artifact_path: Path, damaged: Path, settings: dict[str, Any], says: str
 ) -> None:
-    ended = subprocess.run(
-        [sys.executable, "-m", "app"],
-        cwd=damaged.parent,
-        env=environment(**({"artifact": artifact_path, "port": 0} | settings)),
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert ended.returncode == 1
-    assert ended.stdout == ""
-    assert len(ended.stderr.splitlines()) == 1
-    assert ended.stderr.startswith("neuralbits: ")
-    assert says in ended.stderr
+    assert says in ends(damaged.parent, **{"artifact": artifact_path} | settings)
 
 
 def test_a_port_in_use_ends_it_with_one_sentence(
     server: Server, artifact_path: Path, tmp_path: Path
 ) -> None:
     port = server.address()[1]
-    ended = subprocess.run(
-        [sys.executable, "-m", "app"],
-        cwd=tmp_path,
-        env=environment(artifact=artifact_path, port=port),
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert ended.returncode == 1
-    assert ended.stderr == (
+    assert ends(tmp_path, artifact=artifact_path, port=port) == (
         f"neuralbits: can't listen on 127.0.0.1 port {port}: Address already in use; choose "
         "another with --host and --port, or NEURALBITS_HOST and NEURALBITS_PORT\n"
     )
