@@ -20,7 +20,7 @@ from app.settings import Settings
 
 _LOG = logging.getLogger("neuralbits")
 _PUBLIC = {"/", "/neuralbits.mjs", "/healthz", "/readyz", "/docs", "/openapi.json"}
-"""What needs no key: nothing of it tells of the model, but for its digest."""
+"""What needs no key: it tells no more of the model than its digest, and of its last reload."""
 _ALWAYS = {"/healthz", "/readyz", "/metrics"}
 """What is answered however busy the service is: a probe that fails would end it."""
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
