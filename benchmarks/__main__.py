@@ -1,6 +1,5 @@
 """The command ``python -m benchmarks``; run it from the root of a checkout."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +8,7 @@ from rich.console import Console
 
 from benchmarks import plan, results, tables
 from benchmarks.measure import measure
+from benchmarks.published import publish
 from benchmarks.reaches import LARGE, SMALL
 from benchmarks.results import Results, Run
 from benchmarks.trainings import ROOT, interruptible, run_all
@@ -17,7 +17,7 @@ from model_training.budget import parse_size
 from model_training.datasets import PUBLIC
 from model_training.settings import Settings
 from neuralbits.errors import NeuralbitsError, ending_in_a_sentence
-from neuralbits.files import locked, replacing
+from neuralbits.files import locked
 
 DATASETS, SEEDS, SIZES = ",".join(PUBLIC), "0,1,2", f"{LARGE},{SMALL}"
 
@@ -91,12 +91,7 @@ def bench(
         )
         page = tables.markdown(found, trial=trial)
         page_path = (folder if trial else ROOT / "benchmarks") / "RESULTS.md"
-        for path, text in (
-            (folder / "results.json", json.dumps(found.to_json(), indent=2) + "\n"),
-            (page_path, page),
-        ):
-            with replacing(path) as file:
-                file.write(text.encode())
+        publish(found.to_json(), folder / "results.json", page, page_path)
     print(page)
     console.print(f"wrote {folder / 'results.json'} and {page_path}", highlight=False)
 

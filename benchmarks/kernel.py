@@ -13,6 +13,7 @@ from rich.console import Console
 
 from benchmarks import plan, results
 from benchmarks.comparison import Row, table
+from benchmarks.published import publish
 from benchmarks.trainings import (
     ENVIRONMENT,
     ROOT,
@@ -22,7 +23,7 @@ from benchmarks.trainings import (
 )
 from model_training import data
 from neuralbits.errors import ending_in_a_sentence
-from neuralbits.files import locked, replacing
+from neuralbits.files import locked
 
 FOLDER = ROOT / "runs" / "bench"
 PAGE = ROOT / "benchmarks" / "KERNEL.md"
@@ -122,12 +123,7 @@ def bench() -> None:
             "the kernel isn't compiled: install a C compiler, then `make bench-kernel`"
         )
     text = page(measured, results.conditions())
-    for path, content in (
-        (FOLDER / "kernel.json", json.dumps(measured, indent=2) + "\n"),
-        (PAGE, text),
-    ):
-        with replacing(path) as file:
-            file.write(content.encode())
+    publish(measured, FOLDER / "kernel.json", text, PAGE)
     print(text)
 
 

@@ -35,10 +35,11 @@ from benchmarks.http_load import (
     sending,
 )
 from benchmarks.machine import machine
+from benchmarks.published import publish
 from benchmarks.trainings import ROOT, BenchmarkError, interruptible
 from model_training import data
 from neuralbits.errors import ending_in_a_sentence
-from neuralbits.files import locked, replacing
+from neuralbits.files import locked
 
 FOLDER = ROOT / "runs" / "bench"
 PAGE = ROOT / "benchmarks" / "SERVICE.md"
@@ -332,12 +333,7 @@ def bench() -> None:
         measured = measure(loaded.test.texts, Effort(), console)
     versions = {package: version(package) for package in PACKAGES}
     text = page(measured, machine() | versions)
-    for path, content in (
-        (FOLDER / "service.json", json.dumps(measured, indent=2) + "\n"),
-        (PAGE, text),
-    ):
-        with replacing(path) as file:
-            file.write(content.encode())
+    publish(measured, FOLDER / "service.json", text, PAGE)
     print(text)
 
 

@@ -1,0 +1,17 @@
+"""What a benchmark leaves behind: its figures as JSON, and a page of them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from neuralbits.files import replacing
+
+
+def publish(figures: Any, figures_path: Path, page: str, page_path: Path) -> None:
+    """Write both, each as a whole."""
+    for path, text in (
+        (figures_path, json.dumps(figures, indent=2) + "\n"),
+        (page_path, page),
+    ):
+        with replacing(path) as file:
+            file.write(text.encode())
