@@ -1,9 +1,9 @@
-"""``python -m app``: serve, as the environment says."""
+"""``python -m neuralbits.app``: serve, as the environment says."""
 
 import sys
 
 try:
-    from app.server import serve
+    from neuralbits.app.server import serve
 except ModuleNotFoundError as error:
     sys.exit(f"neuralbits: serving needs {error.name}: pip install 'neuralbits[serve]'")
 

@@ -22,8 +22,8 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.registry import Collector
 
 import neuralbits
-from app.metrics import Metrics
-from app.served import Served
+from neuralbits.app.metrics import Metrics
+from neuralbits.app.served import Served
 
 
 class Exposition(Collector):

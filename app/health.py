@@ -1,4 +1,4 @@
-"""``python -m app.health``: ask the service whether it is ready, as a container's check does.
+"""``python -m neuralbits.app.health``: ask the service whether it is ready; a container's check.
 
 The environment says where it listens. ``settings`` would say so too, but importing them takes twice
 the memory, and the check shares its container's limit with the service.

@@ -16,12 +16,12 @@ from pydantic import Field
 from starlette.routing import Route
 
 import neuralbits
-from app import batches, page, problems
-from app.batches import Workers
-from app.guard import Guard
-from app.metrics import Metrics
-from app.requests import JSONRoute
-from app.schemas import (
+from neuralbits.app import batches, page, problems
+from neuralbits.app.batches import Workers
+from neuralbits.app.guard import Guard
+from neuralbits.app.metrics import Metrics
+from neuralbits.app.requests import JSONRoute
+from neuralbits.app.schemas import (
     MODEL_RESPONSE,
     PREDICTION_RESPONSE,
     PREDICTIONS_RESPONSE,
@@ -33,14 +33,14 @@ from app.schemas import (
     Predictions,
     Readiness,
 )
-from app.served import Reload, Served
-from app.settings import Settings, StartupError
+from neuralbits.app.served import Reload, Served
+from neuralbits.app.settings import Settings, StartupError
 from neuralbits.explanation import MOST_NGRAMS, TooVaried
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
-    from app.exposition import Exposition
+    from neuralbits.app.exposition import Exposition
 
 # A text up to this long is classified on the event loop: handing it to a thread and back would
 # take about as long.
@@ -191,7 +191,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @functools.cache
     def exposition() -> "Exposition":
-        from app.exposition import Exposition
+        from neuralbits.app.exposition import Exposition
 
         return Exposition(metrics, served)
 
@@ -212,7 +212,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             allow_headers=["Authorization", "Content-Type"],
         )
     if spans:
-        from app.traces import Traces
+        from neuralbits.app.traces import Traces
 
         app.add_middleware(Traces, provider=spans, paths=paths)
     app.state.metrics = metrics
@@ -226,7 +226,7 @@ def _span_provider() -> "TracerProvider":
         StartupError: the packages that this takes aren't installed.
     """
     try:
-        from app import traces
+        from neuralbits.app import traces
     except ModuleNotFoundError as error:
         raise StartupError(
             f"NEURALBITS_TRACES needs {error.name}: pip install 'neuralbits[traces]'"

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from app.served import Reload
 from neuralbits import Explanation, Prediction
+from neuralbits.app.served import Reload
 
 _PREDICTION = {
     "intent": "turn_off",

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import uvicorn
 
-from app import logs
-from app.connections import Connection
-from app.main import create_app
-from app.settings import Settings, StartupError
 from neuralbits import blas
+from neuralbits.app import logs
+from neuralbits.app.connections import Connection
+from neuralbits.app.main import create_app
+from neuralbits.app.settings import Settings, StartupError
 
 _GRACE = 10  # seconds that requests in flight have to finish: what Docker waits before it kills
 _LOG = logging.getLogger("neuralbits")

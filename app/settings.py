@@ -7,9 +7,9 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from app.keys import KeyHash, key_hash
+from neuralbits.app.keys import KeyHash, key_hash
 
-SHIPPED_ARTIFACT = Path(__file__).parents[1] / "artifacts" / "home-assistant-en.safetensors"
+SHIPPED_ARTIFACT = Path(__file__).parents[1] / "shipped" / "home-assistant-en.safetensors"
 
 
 class StartupError(SystemExit):

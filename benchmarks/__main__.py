@@ -12,12 +12,12 @@ from benchmarks.published import publish
 from benchmarks.reaches import LARGE, SMALL
 from benchmarks.results import Results, Run
 from benchmarks.trainings import ROOT, interruptible, run_all
-from model_training import data
-from model_training.budget import parse_size
-from model_training.datasets import PUBLIC
-from model_training.settings import Settings
 from neuralbits.errors import NeuralbitsError, ending_in_a_sentence
 from neuralbits.files import locked
+from neuralbits.model_training import data
+from neuralbits.model_training.budget import parse_size
+from neuralbits.model_training.datasets import PUBLIC
+from neuralbits.model_training.settings import Settings
 
 DATASETS, SEEDS, SIZES = ",".join(PUBLIC), "0,1,2", f"{LARGE},{SMALL}"
 

@@ -11,8 +11,8 @@ import uvicorn
 from fastapi import FastAPI
 from pydantic import Field
 
-from app.schemas import ExplainedPrediction, Options
 from neuralbits import IntentConfidence, Prediction
+from neuralbits.app.schemas import ExplainedPrediction, Options
 
 _LONGEST = 10_000
 _ANSWER = Prediction("translate", 0.99, True, (IntentConfidence("translate", 0.99),))

@@ -21,9 +21,9 @@ from benchmarks.trainings import (
     interruptible,
     run_all,
 )
-from model_training import data
 from neuralbits.errors import ending_in_a_sentence
 from neuralbits.files import locked
+from neuralbits.model_training import data
 
 FOLDER = ROOT / "runs" / "bench"
 PAGE = ROOT / "benchmarks" / "KERNEL.md"

@@ -17,10 +17,10 @@ from benchmarks.answering import Answers
 from benchmarks.figures import Figures
 from benchmarks.plan import Contestant
 from benchmarks.trainings import ENVIRONMENT, ROOT, BenchmarkError
-from model_training import calibration
-from model_training.data import Examples, TrainingData
-from model_training.evaluation import TIMED_TEXTS
-from model_training.slips import slip
+from neuralbits.model_training import calibration
+from neuralbits.model_training.data import Examples, TrainingData
+from neuralbits.model_training.evaluation import TIMED_TEXTS
+from neuralbits.model_training.slips import slip
 
 ROUNDS = 3
 """How often each contestant is timed, the others in between."""

@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 
 from benchmarks.trainings import ROOT, BenchmarkError, Training, code_digest
-from model_training.data import Examples, TrainingData
 from neuralbits.files import replacing
+from neuralbits.model_training.data import Examples, TrainingData
 
 FASTTEXT = "fastText, quantised"
 LINEAR_SVC = "TF-IDF + LinearSVC"
@@ -104,7 +104,7 @@ def contestants(
             inputs=(
                 split,
                 torch.__version__,
-                code_digest(ROOT / "neuralbits", ROOT / "model_training"),
+                code_digest(*ROOT.glob("neuralbits/*.py"), ROOT / "model_training"),
             ),
             resume=("--resume",),
         )

@@ -37,14 +37,14 @@ from benchmarks.http_load import (
 from benchmarks.machine import machine
 from benchmarks.published import publish
 from benchmarks.trainings import ROOT, BenchmarkError, interruptible
-from model_training import data
 from neuralbits.errors import ending_in_a_sentence
 from neuralbits.files import locked
+from neuralbits.model_training import data
 
 FOLDER = ROOT / "runs" / "bench"
 PAGE = ROOT / "benchmarks" / "SERVICE.md"
 ARTIFACT = ROOT / "artifacts" / "clinc150.safetensors"
-MODULES = {"neuralbits": "app", "bare": "benchmarks.bare_service"}
+MODULES = {"neuralbits": "neuralbits.app", "bare": "benchmarks.bare_service"}
 PACKAGES = ("fastapi", "uvicorn", "httptools", "uvloop", "pydantic")
 UNBOUND = "neuralbits on all cores"
 CONNECTIONS = 32
@@ -157,7 +157,9 @@ def measure(texts: Sequence[str], effort: Effort, console: Console) -> dict[str,
             for name, module in MODULES.items()
         }
         measuring = _Measuring(servers, files, cores, effort)
-        servers[UNBOUND] = stack.enter_context(running("app", settings, Cores.together(), first))
+        servers[UNBOUND] = stack.enter_context(
+            running("neuralbits.app", settings, Cores.together(), first)
+        )
         for name in servers:
             measuring.saturated(name)  # doesn't count: caches fill, memory is taken
         for round_ in range(effort.rounds):

@@ -8,12 +8,12 @@ from functools import partial
 import numpy as np
 import torch
 
-from model_training.projection_network import ProjectionNetwork
-from model_training.pruning import pruned_weights
-from model_training.settings import Settings
 from neuralbits import artifact
 from neuralbits.artifact import Artifact
 from neuralbits.errors import NeuralbitsError
+from neuralbits.model_training.projection_network import ProjectionNetwork
+from neuralbits.model_training.pruning import pruned_weights
+from neuralbits.model_training.settings import Settings
 from neuralbits.network import Layer
 
 DIMENSIONS = 64

@@ -16,23 +16,23 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from threadpoolctl import threadpool_limits
 
 import neuralbits
-from model_training import budget, calibration
-from model_training.data import TrainingData
-from model_training.evaluation import (
+from neuralbits import artifact, reference
+from neuralbits.artifact import Artifact
+from neuralbits.errors import NeuralbitsError
+from neuralbits.files import replacing
+from neuralbits.model_training import budget, calibration
+from neuralbits.model_training.data import TrainingData
+from neuralbits.model_training.evaluation import (
     Evaluation,
     Scorer,
     evaluate_scorer,
     microseconds_per_text,
 )
-from model_training.history import EpochRecord
-from model_training.joint import JointTraining, Stopped
-from model_training.model_card import model_card
-from model_training.report import Measured, TrainingReport, write_report
-from model_training.settings import Settings
-from neuralbits import artifact, reference
-from neuralbits.artifact import Artifact
-from neuralbits.errors import NeuralbitsError
-from neuralbits.files import replacing
+from neuralbits.model_training.history import EpochRecord
+from neuralbits.model_training.joint import JointTraining, Stopped
+from neuralbits.model_training.model_card import model_card
+from neuralbits.model_training.report import Measured, TrainingReport, write_report
+from neuralbits.model_training.settings import Settings
 from neuralbits.network import lead
 
 

@@ -20,18 +20,18 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from model_training import group_lasso, low_rank
-from model_training.batches import Batch, Batches
-from model_training.data import TrainingData
-from model_training.history import EpochRecord
-from model_training.observed_ngrams import ObservedNgrams
-from model_training.optimiser import Optimiser
-from model_training.projection_network import ProjectionNetwork
-from model_training.pruning import Pruning
-from model_training.sensitivity import Sensitivity, sensitivities
-from model_training.settings import Settings
-from model_training.specialists import Specialists, confusable
-from model_training.trainers import Ensemble, TokenCorpus
+from neuralbits.model_training import group_lasso, low_rank
+from neuralbits.model_training.batches import Batch, Batches
+from neuralbits.model_training.data import TrainingData
+from neuralbits.model_training.history import EpochRecord
+from neuralbits.model_training.observed_ngrams import ObservedNgrams
+from neuralbits.model_training.optimiser import Optimiser
+from neuralbits.model_training.projection_network import ProjectionNetwork
+from neuralbits.model_training.pruning import Pruning
+from neuralbits.model_training.sensitivity import Sensitivity, sensitivities
+from neuralbits.model_training.settings import Settings
+from neuralbits.model_training.specialists import Specialists, confusable
+from neuralbits.model_training.trainers import Ensemble, TokenCorpus
 from neuralbits.network import Network, read
 
 _EVALUATED_AT_ONCE = 1024  # texts

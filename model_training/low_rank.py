@@ -23,8 +23,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from model_training.projection_network import HiddenLayer, NetworkSettings, ProjectionNetwork
 from neuralbits.errors import NeuralbitsError
+from neuralbits.model_training.projection_network import (
+    HiddenLayer,
+    NetworkSettings,
+    ProjectionNetwork,
+)
 
 Metric = Literal["plain", "covariance", "mahalanobis"]
 

@@ -9,8 +9,9 @@ import re
 import shlex
 from collections.abc import Iterable, Sequence
 
-from model_training.evaluation import Evaluation
-from model_training.report import (
+from neuralbits.artifact import Artifact
+from neuralbits.model_training.evaluation import Evaluation
+from neuralbits.model_training.report import (
     TrainingReport,
     comparison,
     flat,
@@ -18,7 +19,6 @@ from model_training.report import (
     out_of_scope_split,
     percent,
 )
-from neuralbits.artifact import Artifact
 
 LISTED_INTENTS, WEAKEST_INTENTS = 30, 5
 

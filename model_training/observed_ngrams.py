@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import numpy.typing as npt
 
-from model_training.sparse_projection import SparseProjection
 from neuralbits import kernel, manifest, ngrams
+from neuralbits.model_training.sparse_projection import SparseProjection
 from neuralbits.projection import Projection
 from neuralbits.text import tokens
 

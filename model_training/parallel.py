@@ -23,10 +23,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
-from model_training import job
-from model_training.data import TrainingData
-from model_training.settings import Settings
 from neuralbits.errors import NeuralbitsError
+from neuralbits.model_training import job
+from neuralbits.model_training.data import TrainingData
+from neuralbits.model_training.settings import Settings
 
 _EPOCH = re.compile(r"epoch +(?P<epoch>\d+)/.* right: (?P<right>.+)")
 """What `job.train` prints after each epoch."""

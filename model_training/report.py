@@ -18,11 +18,11 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from model_training.data import DataReport
-from model_training.evaluation import Evaluation, Microseconds
-from model_training.history import EpochRecord
-from model_training.sensitivity import Sensitivity
 from neuralbits.files import replacing
+from neuralbits.model_training.data import DataReport
+from neuralbits.model_training.evaluation import Evaluation, Microseconds
+from neuralbits.model_training.history import EpochRecord
+from neuralbits.model_training.sensitivity import Sensitivity
 
 SCHEMA = 1
 LISTED_INTENTS, LISTED_VALUES = 30, 20

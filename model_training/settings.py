@@ -8,13 +8,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import NamedTuple, TypeVar
 
-from model_training.low_rank import LowRankSettings
-from model_training.objective import Objective
-from model_training.projection_network import NetworkSettings
-from model_training.pruning import PruningSettings
-from model_training.specialists import SpecialistSettings
-from model_training.trainers import TrainerSettings
 from neuralbits.errors import NeuralbitsError
+from neuralbits.model_training.low_rank import LowRankSettings
+from neuralbits.model_training.objective import Objective
+from neuralbits.model_training.projection_network import NetworkSettings
+from neuralbits.model_training.pruning import PruningSettings
+from neuralbits.model_training.specialists import SpecialistSettings
+from neuralbits.model_training.trainers import TrainerSettings
 from neuralbits.projection import Projection
 
 

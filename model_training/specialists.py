@@ -20,8 +20,8 @@ from sklearn.cluster import SpectralClustering
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model_training.trainers import TokenBatch, Trainer, TrainerSettings
 from neuralbits.errors import NeuralbitsError
+from neuralbits.model_training.trainers import TokenBatch, Trainer, TrainerSettings
 
 
 class SpecialistError(NeuralbitsError):

@@ -18,15 +18,15 @@ import torch
 from rich.console import Console
 
 import neuralbits
-from model_training.data import TrainingData
-from model_training.evaluation import microseconds_per_text
-from model_training.parallel import Training, train_all
-from model_training.sweep_plan import Sweep, SweepError, SweptTraining
-from model_training.sweep_plot import svg
-from model_training.sweep_results import Results, Run
 from neuralbits import artifact
 from neuralbits.files import locked, replacing
 from neuralbits.manifest import ArtifactError
+from neuralbits.model_training.data import TrainingData
+from neuralbits.model_training.evaluation import microseconds_per_text
+from neuralbits.model_training.parallel import Training, train_all
+from neuralbits.model_training.sweep_plan import Sweep, SweepError, SweptTraining
+from neuralbits.model_training.sweep_plot import svg
+from neuralbits.model_training.sweep_results import Results, Run
 from neuralbits.scoring import cores
 
 SCHEMA = 1

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from model_training import budget
-from model_training.data import TrainingData
-from model_training.parallel import Training
-from model_training.settings import Settings
-from model_training.sweep_results import Swept
 from neuralbits import manifest
 from neuralbits.errors import NeuralbitsError
+from neuralbits.model_training import budget
+from neuralbits.model_training.data import TrainingData
+from neuralbits.model_training.parallel import Training
+from neuralbits.model_training.settings import Settings
+from neuralbits.model_training.sweep_results import Swept
 from neuralbits.projection import Projection
 
 BITS = "256,512,1024,2048,4096,8192"

@@ -1,20 +1,19 @@
-"""neuralbits: intent detection small enough for any device.
+"""neuralbits: intent classification small enough for any device.
 
 The runtime: raw text in, intent out. A ``Classifier`` hands texts to the kernel in C or, where it
 couldn't be compiled, to the reference: there one utterance meets ``text``, ``ngrams``,
 ``projection`` and ``network``, in that order. An artifact holds what they need.
 """
 
-import contextlib
-import os
-from typing import Literal
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from neuralbits import kernel as _kernel_binding
-from neuralbits import manifest as _manifest
-from neuralbits.classifier import Classifier
-from neuralbits.explanation import Explanation, NgramInfluence
-from neuralbits.manifest import ArtifactError, Manifest
-from neuralbits.prediction import IntentConfidence, Prediction
+if TYPE_CHECKING:
+    from neuralbits.classifier import Classifier
+    from neuralbits.explanation import Explanation, NgramInfluence
+    from neuralbits.loading import backend, load, loads
+    from neuralbits.manifest import ArtifactError, Manifest
+    from neuralbits.prediction import IntentConfidence, Prediction
 
 __all__ = [
     "ArtifactError",
@@ -30,42 +29,32 @@ __all__ = [
 ]
 __version__ = "0.1.0"
 
+_MODULES = {
+    "ArtifactError": "manifest",
+    "Classifier": "classifier",
+    "Explanation": "explanation",
+    "IntentConfidence": "prediction",
+    "Manifest": "manifest",
+    "NgramInfluence": "explanation",
+    "Prediction": "prediction",
+    "backend": "loading",
+    "load": "loading",
+    "loads": "loading",
+}
 
-def backend() -> Literal["kernel", "reference"]:
-    """Return what artifacts are answered with: the kernel, if it could be compiled.
 
-    Artifacts of float weights or of more than four layers are the reference's in any case.
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used.
+
+    A process that needs a part of the package, such as a container's health check, loads that part
+    alone; and the runtime doesn't load the packages that training needs.
     """
-    return "kernel" if _kernel_binding.COMPILED else "reference"
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value
 
 
-def load(path: str | os.PathLike[str]) -> Classifier:
-    """Load the classifier that an artifact holds.
-
-    Raises:
-        ArtifactError: the file can't be used as an artifact; the sentence says why.
-    """
-    with _manifest.naming(path):
-        return loads(_manifest.content_of(path))
-
-
-def loads(content: bytes) -> Classifier:
-    """Load the classifier that an artifact's bytes hold.
-
-    Raises:
-        ArtifactError: they can't be used as an artifact; the sentence says why, and names no file.
-    """
-    contents = _manifest.unpack(content)
-    manifest = _manifest.read(contents, len(content))
-    if _kernel_binding.COMPILED and _manifest.is_complete(contents):
-        with contextlib.suppress(_kernel_binding.Refused):
-            return Classifier(manifest, _kernel_binding.Kernel(content, manifest.labels))
-    try:
-        from neuralbits import artifact, reference
-    except ModuleNotFoundError as error:
-        raise ArtifactError(
-            "there is no kernel here that takes it, and the reference, which might, needs NumPy "
-            f"and mmh3: {error.name} isn't installed"
-        ) from None
-
-    return reference.classifier(artifact.build(contents, manifest))
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -19,7 +19,7 @@ from neuralbits.errors import NeuralbitsError, ending_in_a_sentence
 from neuralbits.tables import Format
 
 if TYPE_CHECKING:
-    from model_training.data import TrainingData
+    from neuralbits.model_training.data import TrainingData
 
 cli = typer.Typer(
     help="Intent detection small enough for any device.",
@@ -133,10 +133,10 @@ def train(
 ) -> None:
     """Train a projection network in the company of a trainer; write the artifact."""
     _require("torch", "train")
-    from model_training import budget, job
-    from model_training.report import comparison
-    from model_training.settings import Settings, SettingsError, parse_share
-    from model_training.trainers import TrainerSettings
+    from neuralbits.model_training import budget, job
+    from neuralbits.model_training.report import comparison
+    from neuralbits.model_training.settings import Settings, SettingsError, parse_share
+    from neuralbits.model_training.trainers import TrainerSettings
 
     try:
         chosen = Settings(
@@ -221,9 +221,9 @@ def sweep(
 ) -> None:
     """Measure accuracy against bits, bytes and time; the same command resumes a sweep."""
     _require("torch", "train")
-    from model_training import sweep as sweep_job
-    from model_training import sweep_plan
-    from model_training.sweep_results import table
+    from neuralbits.model_training import sweep as sweep_job
+    from neuralbits.model_training import sweep_plan
+    from neuralbits.model_training.sweep_results import table
 
     source = {
         "--train": train and train.name,  # as in train: where files lie makes no difference
@@ -286,7 +286,7 @@ def _training_data(
     Raises:
         NeuralbitsError: the options contradict each other, or the data can't be had or used.
     """
-    from model_training import data
+    from neuralbits.model_training import data
 
     if train is not None:
         if dataset or language:
@@ -324,7 +324,7 @@ def evaluate(
 ) -> None:
     """Measure an artifact on a file; rows labelled oos are out-of-scope texts."""
     _require("sklearn", "train")
-    from model_training import data, evaluation
+    from neuralbits.model_training import data, evaluation
 
     classifier = neuralbits.load(artifact)
     loaded = data.load_file(file, text_column, label_column)
@@ -435,7 +435,7 @@ def serve(
 ) -> None:
     """Serve an artifact over HTTP."""
     _require("uvicorn", "serve")
-    from app import server
+    from neuralbits.app import server
 
     server.serve(artifact, host, port, watch)
 
@@ -443,7 +443,7 @@ def serve(
 @cli.command()
 def key() -> None:
     """Make a key for the service, and the hash that lets it in."""
-    from app import keys
+    from neuralbits.app import keys
 
     made, hashed = keys.make()
     print(f"{made}  for whoever is to be let in; it can't be shown again")

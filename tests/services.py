@@ -75,7 +75,7 @@ def encode(body: Any) -> dict[str, Any]:
 def ends(folder: Path, **settings: object) -> str:
     """Start it with what it can't start with; return what it says, which is one sentence."""
     ended = subprocess.run(
-        [sys.executable, "-m", "app"],
+        [sys.executable, "-m", "neuralbits.app"],
         cwd=folder,
         env=environment(**{"port": 0} | settings),
         capture_output=True,

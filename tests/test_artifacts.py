@@ -35,8 +35,10 @@ def test_a_misheard_command_gets_an_intent() -> None:
 
 
 def test_clinc150_is_as_accurate_as_its_provenance_says(data_folder: Path) -> None:
-    evaluation = pytest.importorskip("model_training.evaluation", reason="needs neuralbits[train]")
-    from model_training.data import load_file
+    evaluation = pytest.importorskip(
+        "neuralbits.model_training.evaluation", reason="needs neuralbits[train]"
+    )
+    from neuralbits.model_training.data import load_file
 
     classifier = neuralbits.load(ARTIFACTS[0])
     test = load_file(data_folder / "clinc150" / "test.csv").examples

@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from app.main import create_app
-from app.settings import Settings
 from benchmarks import bare_service, http_load, service
 from benchmarks.trainings import BenchmarkError
+from neuralbits.app.main import create_app
+from neuralbits.app.settings import Settings
 from tests.homes import UTTERANCES
 
 TEXTS = [text for texts in UTTERANCES.values() for text in texts]
@@ -128,7 +128,7 @@ def test_without_wrk_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_
 def test_a_server_that_ends_is_told_with_what_it_said() -> None:
     with (
         pytest.raises(BenchmarkError, match=r"(?s)doesn't answer.*missing\.safetensors"),
-        http_load.running("app", {"artifact": "missing.safetensors"}, CORES, b"{}"),
+        http_load.running("neuralbits.app", {"artifact": "missing.safetensors"}, CORES, b"{}"),
     ):
         pass
 
@@ -139,7 +139,9 @@ CORES = http_load.Cores.apart()
 @needs_wrk
 def test_a_rate_is_kept_while_answers_take_less(tmp_path: Path, artifact_path: Path) -> None:
     bodies = http_load.requests_by_line(tmp_path / "bodies", [{"text": text} for text in TEXTS])
-    with http_load.running("app", {"artifact": artifact_path}, CORES, b'{"text": ""}') as server:
+    with http_load.running(
+        "neuralbits.app", {"artifact": artifact_path}, CORES, b'{"text": ""}'
+    ) as server:
         load = http_load.Load("/classify", bodies, connections=4, rate=100)
         assert http_load.send(load, server, CORES, seconds=1).rate == pytest.approx(100, rel=0.2)
         with pytest.raises(BenchmarkError, match="requests failed"):

@@ -28,12 +28,12 @@ from benchmarks.plan import Contestant
 from benchmarks.reaches import REACHES, Reach
 from benchmarks.results import Results, Run
 from benchmarks.trainings import ROOT, BenchmarkError, Training, code_digest, run_all
-from model_training import data
-from model_training.data import Examples
-from model_training.evaluation import evaluate, out_of_scope
-from model_training.settings import Settings
 from neuralbits.errors import NeuralbitsError
 from neuralbits.files import locked
+from neuralbits.model_training import data
+from neuralbits.model_training.data import Examples
+from neuralbits.model_training.evaluation import evaluate, out_of_scope
+from neuralbits.model_training.settings import Settings
 
 TEXTS = [text for texts in UTTERANCES.values() for text in texts]
 INTENTS = [intent for intent, texts in UTTERANCES.items() for _ in texts]

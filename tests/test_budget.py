@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import torch
 
-from model_training import budget
-from model_training.budget import BudgetError
-from model_training.projection_network import ProjectionNetwork
-from model_training.pruning import Pruning, linears
-from model_training.settings import Settings
 from neuralbits import artifact
+from neuralbits.model_training import budget
+from neuralbits.model_training.budget import BudgetError
+from neuralbits.model_training.projection_network import ProjectionNetwork
+from neuralbits.model_training.pruning import Pruning, linears
+from neuralbits.model_training.settings import Settings
 
 FEW = ("turn_off", "turn_on")
 MANY = tuple(f"an intent with a rather long name, number {number}" for number in range(150))

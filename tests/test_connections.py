@@ -24,7 +24,7 @@ def server(artifact_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
     settings = environment(
         artifact=artifact_path, port=0, request_timeout=TIMEOUT, max_connections=20
     )
-    with started(tmp_path_factory.mktemp("server"), ["-m", "app"], settings) as server:
+    with started(tmp_path_factory.mktemp("server"), ["-m", "neuralbits.app"], settings) as server:
         yield server
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from model_training import home_assistant
-from model_training.data import (
+from neuralbits.model_training import home_assistant
+from neuralbits.model_training.data import (
     DataFile,
     Examples,
     Finding,
@@ -18,7 +18,7 @@ from model_training.data import (
     from_name,
     load_file,
 )
-from model_training.datasets import DataError
+from neuralbits.model_training.datasets import DataError
 from neuralbits.text import tokens
 
 HOME = [

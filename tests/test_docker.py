@@ -20,8 +20,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import neuralbits
-from app.settings import Settings
 from neuralbits import artifact
+from neuralbits.app.settings import Settings
 from tests.homes import make_float_artifact
 from tests.services import environment, started
 
@@ -87,10 +87,7 @@ def test_all_that_is_copied_is_there_and_reaches_the_builder(name: str) -> None:
 def test_the_last_stage_of_the_service_installs_nothing() -> None:
     _, last = stages("Dockerfile")
     assert words(last, "RUN") == []
-    assert words(last, "COPY") == [
-        "--from=builder /opt/neuralbits /opt/neuralbits",
-        "artifacts /artifacts",
-    ]
+    assert words(last, "COPY") == ["--from=builder /opt/neuralbits /opt/neuralbits"]
 
 
 def installed_with(requirements: Iterable[str]) -> set[str]:
@@ -139,7 +136,7 @@ def test_the_packages_of_the_image_are_all_that_it_takes_to_serve(
     assert "numpy" in missing
     serve = (
         f"import runpy, sys; [sys.modules.setdefault(each, None) for each in {missing}];"
-        "runpy.run_module('app', run_name='__main__')"
+        "runpy.run_module('neuralbits.app', run_name='__main__')"
     )
     served = tmp_path / "served.safetensors"
     shutil.copy(ROOT / "artifacts" / "home-assistant-en.safetensors", served)
@@ -189,10 +186,9 @@ def test_its_variables_are_settings_that_fit_the_image() -> None:
     settings = Settings.read(
         open=True, **{name.removeprefix("NEURALBITS_").lower(): v for name, v in ours.items()}
     )
-    assert settings.model_fields_set == {"artifact", "host", "port", "open"}
+    assert settings.model_fields_set == {"host", "port", "open"}
     assert settings.host == "0.0.0.0"
     assert words(last, "EXPOSE") == [str(settings.port)]
-    assert (ROOT / settings.artifact.relative_to("/")).exists()
 
 
 def test_compose_locks_the_service_down() -> None:

@@ -631,7 +631,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The package as a wheel installs it that was built from a source distribution."""
     folder = tmp_path_factory.mktemp("package")
     pytest.importorskip("setuptools", "77", reason="setuptools 77 or newer isn't installed")
-    names = ("kernel", "neuralbits", "app", "model_training")
+    names = ("kernel", "neuralbits", "app", "model_training", "artifacts")
     for name in names:
         ignored = shutil.ignore_patterns("*.so", "__pycache__")
         shutil.copytree(ROOT / name, folder / "source" / name, symlinks=True, ignore=ignored)
@@ -657,8 +657,16 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_an_installed_package_has_the_page(installed: Path) -> None:
-    page = "app/page.html"
+    page = "neuralbits/app/page.html"
     assert (installed / page).read_bytes() == (ROOT / page).read_bytes()
+
+
+def test_an_installed_package_has_one_name_and_the_shipped_artifacts(installed: Path) -> None:
+    names = {each.name for each in installed.iterdir()}
+    assert {name for name in names if not name.endswith(".dist-info")} == {"neuralbits"}
+    for artifact in (ROOT / "artifacts").glob("*.safetensors"):
+        shipped = installed / "neuralbits" / "shipped" / artifact.name
+        assert shipped.read_bytes() == artifact.read_bytes()
 
 
 @pytest.mark.parametrize("form", ["c", "wasm"])

@@ -11,9 +11,9 @@ import httpx
 import pytest
 import uvicorn
 
-from app import keys
-from app.main import create_app
-from app.settings import Settings
+from neuralbits.app import keys
+from neuralbits.app.main import create_app
+from neuralbits.app.settings import Settings
 from tests.services import Server, environment, started
 
 (KEY, HASH), (SECOND, SECOND_HASH) = keys.make(), keys.make()
@@ -28,7 +28,7 @@ def with_key(key: str) -> dict[str, str]:
 def guarded(artifact_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     hashes = f"{HASH}, {SECOND_HASH}"
     settings = environment(artifact=artifact_path, port=0, api_keys=hashes, host="0.0.0.0")
-    with started(tmp_path_factory.mktemp("guarded"), ["-m", "app"], settings) as server:
+    with started(tmp_path_factory.mktemp("guarded"), ["-m", "neuralbits.app"], settings) as server:
         server.url = server.url.replace("0.0.0.0", "127.0.0.1")
         yield server
 
@@ -108,7 +108,7 @@ def test_pages_of_other_hosts_are_let_in_if_they_are_named(
     settings = environment(
         artifact=artifact_path, port=0, api_keys=HASH, cors_origins="https://shop.example"
     )
-    with started(tmp_path, ["-m", "app"], settings) as server:
+    with started(tmp_path, ["-m", "neuralbits.app"], settings) as server:
         allowed = httpx.options(server.url + "/classify", headers=PREFLIGHT)
         assert allowed.headers["access-control-allow-origin"] == "https://shop.example"
         other = PREFLIGHT | {"Origin": "https://other.example"}
@@ -123,7 +123,7 @@ def test_beyond_the_requests_in_flight_a_further_one_is_sent_away_at_once(
     artifact_path: Path, tmp_path: Path
 ) -> None:
     settings = environment(artifact=artifact_path, port=0, max_in_flight=2)
-    with started(tmp_path, ["-m", "app"], settings) as server:
+    with started(tmp_path, ["-m", "neuralbits.app"], settings) as server:
         waiting = [slow_reader(server) for _ in range(2)]
         while "in_flight 3.0" not in server.get("/metrics").text:  # this one, too
             time.sleep(0.02)
@@ -165,7 +165,7 @@ def test_requests_that_are_still_coming_in_keep_nobody_out(
     artifact_path: Path, tmp_path: Path
 ) -> None:
     settings = environment(artifact=artifact_path, port=0, max_in_flight=2)
-    with started(tmp_path, ["-m", "app"], settings) as server:
+    with started(tmp_path, ["-m", "neuralbits.app"], settings) as server:
         body = json.dumps(TEXT).encode()
         waiting = [socket.create_connection(server.address(), timeout=60) for _ in range(9)]
         for connection in waiting:
@@ -182,7 +182,7 @@ def test_their_bodies_have_together_no_more_than_those_in_flight_may_have(
     artifact_path: Path, tmp_path: Path
 ) -> None:
     settings = environment(artifact=artifact_path, port=0, max_in_flight=2, max_body=1000)
-    with started(tmp_path, ["-m", "app"], settings) as server:
+    with started(tmp_path, ["-m", "neuralbits.app"], settings) as server:
         body = json.dumps(TEXT).encode().ljust(1000)
         waiting = [socket.create_connection(server.address(), timeout=60) for _ in range(3)]
         for connection in waiting:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.services import environment, started
 
-SERVE, CHECK = ["-m", "app"], [sys.executable, "-m", "app.health"]
+SERVE, CHECK = ["-m", "neuralbits.app"], [sys.executable, "-m", "neuralbits.app.health"]
 
 
 def check(**settings: object) -> str:
@@ -78,7 +78,7 @@ def test_whatever_else_answers_is_not_healthy(status: int | None, says: str) -> 
 
 def test_it_takes_little_memory_of_the_container() -> None:
     script = (
-        "import sys, app.health\n"
-        "assert not {'pydantic', 'fastapi', 'neuralbits', 'asyncio'} & set(sys.modules)"
+        "import sys, neuralbits.app.health\n"
+        "assert not {'pydantic', 'fastapi', 'safetensors', 'asyncio'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script], check=True, env=environment())

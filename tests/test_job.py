@@ -15,10 +15,10 @@ import pytest
 import torch
 
 import neuralbits
-from model_training import data, group_lasso, job
-from model_training.job import TrainingError
-from model_training.settings import Settings
 from neuralbits import artifact, cli
+from neuralbits.model_training import data, group_lasso, job
+from neuralbits.model_training.job import TrainingError
+from neuralbits.model_training.settings import Settings
 from tests.homes import UTTERANCES
 
 SIZE = 6 << 10

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from model_training import group_lasso
-from model_training.data import Examples, TrainingData
-from model_training.joint import JointTraining, Stopped
-from model_training.observed_ngrams import Dropping, ObservedNgrams
-from model_training.settings import Settings
-from model_training.specialists import SpecialistError
 from neuralbits import artifact
 from neuralbits.artifact import Artifact
+from neuralbits.model_training import group_lasso
+from neuralbits.model_training.data import Examples, TrainingData
+from neuralbits.model_training.joint import JointTraining, Stopped
+from neuralbits.model_training.observed_ngrams import Dropping, ObservedNgrams
+from neuralbits.model_training.settings import Settings
+from neuralbits.model_training.specialists import SpecialistError
 from neuralbits.network import Network, probabilities
 from neuralbits.projection import Projection
 

@@ -173,9 +173,9 @@ def test_the_installation_compiles_the_kernel_and_does_without_a_compiler(
 ) -> None:
     source, installed = tmp_path / "source", tmp_path / "installed"
     source.mkdir()
-    for folder in ("neuralbits", "app", "model_training", "kernel"):
+    for folder in ("neuralbits", "app", "model_training", "kernel", "artifacts"):
         unwanted = shutil.ignore_patterns("*.so", "__pycache__")
-        shutil.copytree(ROOT / folder, source / folder, ignore=unwanted)
+        shutil.copytree(ROOT / folder, source / folder, symlinks=True, ignore=unwanted)
     for file in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / file, source)
     install = ["pip", "install", "--no-build-isolation", "--no-deps", "--target", installed, source]

@@ -2,7 +2,7 @@ import hashlib
 
 import pytest
 
-from app import keys
+from neuralbits.app import keys
 
 
 def test_a_made_key_is_admitted_by_its_hash_and_no_other() -> None:

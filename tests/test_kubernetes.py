@@ -12,9 +12,9 @@ import kubernetes_validate
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from app import server
-from app.main import create_app
-from app.settings import Settings
+from neuralbits.app import server
+from neuralbits.app.main import create_app
+from neuralbits.app.settings import Settings
 from tests.services import environment, started
 from tests.test_docker import ROOT, stages, variables, words
 
@@ -154,7 +154,7 @@ def test_an_updated_artifact_is_served_without_a_new_pod(tmp_path: Path) -> None
     given = environment(
         artifact=volume / file, port=0, watch=ENVIRONMENT["NEURALBITS_WATCH"]["value"]
     )
-    with started(tmp_path, ["-m", "app"], given) as service:
+    with started(tmp_path, ["-m", "neuralbits.app"], given) as service:
         first = service.get("/readyz").json()
         update("..2", "clinc150.safetensors")
         shutil.rmtree(volume / "..1")

@@ -14,10 +14,10 @@ from tests.services import environment, started
 SECRET = "my secret utterance"
 # A service of which a path fails, with an utterance in the exception's text.
 FAULTY = f"""
-import app.main
-from app.server import serve
+import neuralbits.app.main
+from neuralbits.app.server import serve
 
-create = app.main.create_app
+create = neuralbits.app.main.create_app
 
 def create_faulty(settings):
     made = create(settings)
@@ -26,8 +26,8 @@ def create_faulty(settings):
         raise RuntimeError({SECRET!r})
     return made
 
-import app.server
-app.server.create_app = create_faulty
+import neuralbits.app.server
+neuralbits.app.server.create_app = create_faulty
 serve()
 """
 
@@ -43,7 +43,9 @@ def lines(log: Path, count: int) -> list[dict[str, Any]]:
 
 
 def test_each_event_is_a_line_of_json(artifact_path: Path, tmp_path: Path) -> None:
-    with started(tmp_path, ["-m", "app"], environment(artifact=artifact_path, port=0)) as server:
+    with started(
+        tmp_path, ["-m", "neuralbits.app"], environment(artifact=artifact_path, port=0)
+    ) as server:
         (line,) = lines(server.log, 1)
     assert line["level"] == "INFO"
     assert line["url"] == server.url
@@ -55,7 +57,7 @@ def test_requests_are_logged_if_one_asks_for_it_without_what_they_hold(
     artifact_path: Path, tmp_path: Path
 ) -> None:
     settings = environment(artifact=artifact_path, port=0, log_level="DEBUG")
-    with started(tmp_path, ["-m", "app"], settings) as server:
+    with started(tmp_path, ["-m", "neuralbits.app"], settings) as server:
         answer = server.post("/classify", json={"text": SECRET})
         server.get(f"/{SECRET}?text={SECRET}")
         _, classified, unknown = lines(server.log, 3)
@@ -86,7 +88,7 @@ def test_a_fault_is_told_by_its_kind_place_and_request_but_not_by_its_words(
 def test_on_a_terminal_it_is_a_sentence(artifact_path: Path, tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "app"],
+        [sys.executable, "-m", "neuralbits.app"],
         cwd=tmp_path,
         env=environment(artifact=artifact_path, port=0),
         stderr=theirs,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from model_training.low_rank import (
+from neuralbits.model_training.low_rank import (
     LowRankError,
     LowRankSettings,
     Metric,
@@ -22,7 +22,7 @@ from model_training.low_rank import (
     nearest_weighted,
     unfactorised,
 )
-from model_training.projection_network import NetworkSettings, ProjectionNetwork
+from neuralbits.model_training.projection_network import NetworkSettings, ProjectionNetwork
 
 INPUTS, INTENTS, TEXTS = 48, 6, 400
 METRICS: tuple[Metric, ...] = ("plain", "covariance", "mahalanobis")

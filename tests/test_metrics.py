@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 import neuralbits
-from app.metrics import Histogram
+from neuralbits.app.metrics import Histogram
 from tests.homes import UTTERANCES
 from tests.services import Server, environment, started
 
@@ -20,7 +20,9 @@ TEXTS = [text for texts in UTTERANCES.values() for text in texts]
 
 @pytest.fixture
 def server(artifact_path: Path, tmp_path: Path) -> Iterator[Server]:
-    with started(tmp_path, ["-m", "app"], environment(artifact=artifact_path, port=0)) as server:
+    with started(
+        tmp_path, ["-m", "neuralbits.app"], environment(artifact=artifact_path, port=0)
+    ) as server:
         yield server
 
 

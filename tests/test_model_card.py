@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 import neuralbits
-from model_training.evaluation import evaluate
-from model_training.model_card import model_card
-from model_training.report import TrainingReport, kibibytes
 from neuralbits import artifact
 from neuralbits.artifact import Artifact
+from neuralbits.model_training.evaluation import evaluate
+from neuralbits.model_training.model_card import model_card
+from neuralbits.model_training.report import TrainingReport, kibibytes
 from tests.test_report import NASTY, make_evaluation, make_report
 
 EXAMPLE = "what's the weather like?"

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model_training.observed_ngrams import Dropping, ObservedNgrams
 from neuralbits import kernel
+from neuralbits.model_training.observed_ngrams import Dropping, ObservedNgrams
 from neuralbits.ngrams import FAMILIES, spans
 from neuralbits.projection import Projection
 

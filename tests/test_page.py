@@ -38,7 +38,7 @@ PHONE = {"viewport": {"width": 360, "height": 780}, "device_scale_factor": 2, "h
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")
-    with started(folder, ["-m", "app"], environment(artifact=SHIPPED, port=0)) as server:
+    with started(folder, ["-m", "neuralbits.app"], environment(artifact=SHIPPED, port=0)) as server:
         yield server
 
 
@@ -53,7 +53,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         max_characters=60,
         max_body=2000,
     )
-    with started(folder, ["-m", "app"], settings) as server:
+    with started(folder, ["-m", "neuralbits.app"], settings) as server:
         yield server
 
 
@@ -246,7 +246,7 @@ def unfit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("unfit")
     artifact.write(make(first="float", later="float"), folder / "float.safetensors")
     settings = environment(artifact=folder / "float.safetensors", port=0)
-    with started(folder, ["-m", "app"], settings) as server:
+    with started(folder, ["-m", "neuralbits.app"], settings) as server:
         yield server
 
 
@@ -570,7 +570,7 @@ def test_the_model_is_described(visit: Open, home: neuralbits.Classifier) -> Non
 def test_another_model_is_described_once_it_is_served(visit: Open, tmp_path: Path) -> None:
     path = tmp_path / "served.safetensors"
     shutil.copy(SHIPPED, path)
-    with started(tmp_path, ["-m", "app"], environment(artifact=path, port=0)) as server:
+    with started(tmp_path, ["-m", "neuralbits.app"], environment(artifact=path, port=0)) as server:
         tab = visit(server)
         tab.wait("card", re.escape(neuralbits.load(path).manifest.digest))
         shutil.copy(SHIPPED.with_stem("clinc150"), path)
@@ -653,14 +653,16 @@ def test_a_busy_service_is_asked_again_when_it_says(visit: Open) -> None:
 
 @needs_chromium
 def test_a_service_that_is_gone_is_waited_for(visit: Open, tmp_path: Path) -> None:
-    with started(tmp_path, ["-m", "app"], environment(artifact=SHIPPED, port=0)) as server:
+    with started(
+        tmp_path, ["-m", "neuralbits.app"], environment(artifact=SHIPPED, port=0)
+    ) as server:
         tab = visit(server)
         tab.refused = True
         tab.wait("intent", "HassTurnOff")
         port = server.address()[1]
     tab.page.locator("#text").fill("lights on")
     tab.wait("trouble", r"^The service can't be reached\. Trying again in 2 s\.$")
-    with started(tmp_path, ["-m", "app"], environment(artifact=SHIPPED, port=port)):
+    with started(tmp_path, ["-m", "neuralbits.app"], environment(artifact=SHIPPED, port=port)):
         tab.wait("reading", "^lights on$")
         assert tab.shown("trouble") == ""
 

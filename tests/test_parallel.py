@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from model_training import job, parallel
-from model_training.data import TrainingData
-from model_training.parallel import Training
-from model_training.settings import Settings
+from neuralbits.model_training import job, parallel
+from neuralbits.model_training.data import TrainingData
+from neuralbits.model_training.parallel import Training
+from neuralbits.model_training.settings import Settings
 from neuralbits.projection import Projection
 
 SMALL = [

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from model_training.projection_network import (
+from neuralbits import artifact, packing
+from neuralbits.artifact import Artifact
+from neuralbits.model_training.projection_network import (
     ACTIVATION_RANGE,
     HiddenLayer,
     NetworkSettings,
@@ -17,8 +19,6 @@ from model_training.projection_network import (
     QuantisedLinear,
     quantise,
 )
-from neuralbits import artifact, packing
-from neuralbits.artifact import Artifact
 from neuralbits.network import ACTIVATION_LIMIT, read
 from neuralbits.packing import LIMITS, PRECISIONS, Precision
 from neuralbits.projection import Projection

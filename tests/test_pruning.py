@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from model_training.projection_network import NetworkSettings, ProjectionNetwork
-from model_training.pruning import Pruning, PruningSettings, kept_weights, linears
+from neuralbits.model_training.projection_network import NetworkSettings, ProjectionNetwork
+from neuralbits.model_training.pruning import Pruning, PruningSettings, kept_weights, linears
 from neuralbits.packing import Precision
 
 CAN_BE_0: tuple[Precision, ...] = ("ternary", "int4", "int8", "float")

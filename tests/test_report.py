@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model_training import evaluation
-from model_training.data import DataReport, Finding
-from model_training.evaluation import Evaluation, Microseconds, evaluate
-from model_training.history import EpochRecord
-from model_training.report import (
+from neuralbits.model_training import evaluation
+from neuralbits.model_training.data import DataReport, Finding
+from neuralbits.model_training.evaluation import Evaluation, Microseconds, evaluate
+from neuralbits.model_training.history import EpochRecord
+from neuralbits.model_training.report import (
     Measured,
     TrainingReport,
     comparison,
@@ -24,7 +24,7 @@ from model_training.report import (
     percent,
     write_report,
 )
-from model_training.sensitivity import Sensitivity
+from neuralbits.model_training.sensitivity import Sensitivity
 
 NASTY = '<script>alert("1")</script> & {braces} $x^2$'
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from model_training.projection_network import NetworkSettings, ProjectionNetwork
-from model_training.sensitivity import SHARES, sensitivities
+from neuralbits.model_training.projection_network import NetworkSettings, ProjectionNetwork
+from neuralbits.model_training.sensitivity import SHARES, sensitivities
 from neuralbits.network import Network
 
 

@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 import neuralbits
-from app import keys
 from neuralbits import artifact
+from neuralbits.app import keys
 from tests.homes import make_artifact
 from tests.services import Server, environment, started
 
@@ -53,7 +53,7 @@ def path(artifact_path: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def server(path: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Server]:
     settings = environment(artifact=path, port=0, api_keys=HASH, **getattr(request, "param", {}))
-    with started(tmp_path, ["-m", "app"], settings) as server:
+    with started(tmp_path, ["-m", "neuralbits.app"], settings) as server:
         yield server
 
 
@@ -126,7 +126,9 @@ def test_a_request_to_reload_is_told_what_came_of_it(server: Server, path: Path)
 
 
 def test_without_keys_no_request_can_reload(artifact_path: Path, tmp_path: Path) -> None:
-    with started(tmp_path, ["-m", "app"], environment(artifact=artifact_path, port=0)) as server:
+    with started(
+        tmp_path, ["-m", "neuralbits.app"], environment(artifact=artifact_path, port=0)
+    ) as server:
         refused = server.post("/model/reload")
         assert refused.status_code == 403
         assert "NEURALBITS_API_KEYS" in refused.json()["detail"]
@@ -138,7 +140,7 @@ def test_a_file_that_is_being_written_is_left_alone_until_it_stays_the_same(
 ) -> None:
     content = path.read_bytes()
     settings = environment(artifact=path, port=0, watch=True)
-    with started(tmp_path, ["-m", "app"], settings) as server, path.open("wb") as file:
+    with started(tmp_path, ["-m", "neuralbits.app"], settings) as server, path.open("wb") as file:
         for start in range(0, len(content), len(content) // 20):  # in three seconds
             file.write(content[start : start + len(content) // 20])
             file.flush()

@@ -15,7 +15,7 @@ def test_it_is_served_by_tls_to_those_who_trust_its_certificate(
     settings = environment(
         artifact=artifact_path, port=0, tls_certificate=certificate[0], tls_key=certificate[1]
     )
-    with started(tmp_path, ["-m", "app"], settings) as server:
+    with started(tmp_path, ["-m", "neuralbits.app"], settings) as server:
         assert server.url.startswith("https://")
         trust = ssl.create_default_context(cafile=str(certificate[0]))
         answer = httpx.post(server.url + "/classify", json={"text": "lights on"}, verify=trust)
@@ -47,7 +47,7 @@ def test_beyond_this_machine_it_is_open_to_everybody_only_if_that_is_said(
     assert "NEURALBITS_OPEN=true" in refused
 
     settings = environment(artifact=artifact_path, port=0, host="0.0.0.0", open=True)
-    with started(tmp_path, ["-m", "app"], settings) as server:
+    with started(tmp_path, ["-m", "neuralbits.app"], settings) as server:
         url = server.url.replace("0.0.0.0", "127.0.0.1")
         assert httpx.post(url + "/classify", json={"text": "lights on"}).status_code == 200
 
@@ -55,7 +55,7 @@ def test_beyond_this_machine_it_is_open_to_everybody_only_if_that_is_said(
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.2"])
 def test_on_this_machine_it_needs_no_key(artifact_path: Path, tmp_path: Path, host: str) -> None:
     settings = environment(artifact=artifact_path, port=0, host=host)
-    with started(tmp_path, ["-m", "app"], settings) as server:
+    with started(tmp_path, ["-m", "neuralbits.app"], settings) as server:
         assert server.post("/classify", json={"text": "lights on"}).status_code == 200
 
 

@@ -22,8 +22,8 @@ from hypothesis import HealthCheck, given, settings
 from schemathesis import GenerationMode
 
 import neuralbits
-from app.main import create_app
-from app.settings import Settings
+from neuralbits.app.main import create_app
+from neuralbits.app.settings import Settings
 from tests.homes import UTTERANCES
 from tests.services import Server, encode, ends, environment, started
 
@@ -43,7 +43,9 @@ TEXTS = [
 @pytest.fixture(scope="module")
 def server(artifact_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")
-    with started(folder, ["-m", "app"], environment(artifact=artifact_path, port=0)) as server:
+    with started(
+        folder, ["-m", "neuralbits.app"], environment(artifact=artifact_path, port=0)
+    ) as server:
         yield server
 
 
@@ -358,7 +360,7 @@ def test_limits_are_settings_and_what_reaches_them_exactly_is_taken(
     artifact_path: Path, tmp_path: Path
 ) -> None:
     limits = environment(artifact=artifact_path, port=0, max_characters=5, max_texts=2, max_body=64)
-    with started(tmp_path, ["-m", "app"], limits) as server:
+    with started(tmp_path, ["-m", "neuralbits.app"], limits) as server:
 
         def status(path: str, content: str) -> int:
             return server.post(path, content=content, headers=JSON).status_code
@@ -375,7 +377,9 @@ def test_limits_are_settings_and_what_reaches_them_exactly_is_taken(
 
 
 def test_a_flag_takes_precedence_over_the_environment(artifact_path: Path, tmp_path: Path) -> None:
-    program = f"from app.server import serve; serve(artifact={str(artifact_path)!r}, port=0)"
+    program = (
+        f"from neuralbits.app.server import serve; serve(artifact={str(artifact_path)!r}, port=0)"
+    )
     wrong = environment(artifact="missing.safetensors", port=1)
     with started(tmp_path, ["-c", program], wrong) as server:
         assert server.get("/readyz").status_code == 200
@@ -387,7 +391,7 @@ def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_it_runs_under_any_asgi_server_by_its_factory(artifact_path: Path, tmp_path: Path) -> None:
-    command = ["-m", "uvicorn", "--factory", "app.main:create_app", "--port", "0"]
+    command = ["-m", "uvicorn", "--factory", "neuralbits.app.main:create_app", "--port", "0"]
     with started(tmp_path, command, environment(artifact=artifact_path)) as server:
         assert server.post("/classify", json={"text": "lights on"}).json()["intent"] == "turn_on"
 
@@ -436,7 +440,7 @@ def test_a_port_in_use_ends_it_with_one_sentence(
 
 def test_under_another_server_a_missing_artifact_is_one_sentence_too(tmp_path: Path) -> None:
     ended = subprocess.run(
-        [sys.executable, "-m", "uvicorn", "--factory", "app.main:create_app"],
+        [sys.executable, "-m", "uvicorn", "--factory", "neuralbits.app.main:create_app"],
         cwd=tmp_path,
         env=environment(artifact="missing.safetensors"),
         capture_output=True,
@@ -452,7 +456,11 @@ def test_without_the_serving_dependencies_it_names_their_installation(tmp_path: 
     missing = "raise ModuleNotFoundError(name='fastapi')"
     (tmp_path / "fastapi.py").write_text(missing)
     ended = subprocess.run(
-        [sys.executable, "-m", "app"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "neuralbits.app"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert ended.returncode == 1
     assert ended.stderr == ("neuralbits: serving needs fastapi: pip install 'neuralbits[serve]'\n")
@@ -463,7 +471,9 @@ def test_a_signal_ends_it_cleanly_once_the_request_in_flight_is_answered(
     artifact_path: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     body = b'{"text": "lights off please"}'
-    with started(tmp_path, ["-m", "app"], environment(artifact=artifact_path, port=0)) as server:
+    with started(
+        tmp_path, ["-m", "neuralbits.app"], environment(artifact=artifact_path, port=0)
+    ) as server:
         with socket.create_connection(server.address(), timeout=60) as connection:
             connection.sendall(
                 b"POST /classify HTTP/1.1\r\nHost: hub\r\nContent-Type: application/json\r\n"
@@ -494,12 +504,11 @@ FOREIGN = [
     "pyarrow",
     "matplotlib",
     "hassil",
-    "model_training",
 ]
-COMMANDS = [["-m", "app"], [str(Path(sys.executable).with_name("neuralbits")), "serve"]]
+COMMANDS = [["-m", "neuralbits.app"], [str(Path(sys.executable).with_name("neuralbits")), "serve"]]
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=["python -m app", "neuralbits serve"])
+@pytest.mark.parametrize("command", COMMANDS, ids=["python -m neuralbits.app", "neuralbits serve"])
 def test_the_running_process_holds_nothing_that_trains(
     artifact_path: Path, tmp_path: Path, command: list[str]
 ) -> None:

@@ -119,7 +119,10 @@ def test_two_hundred_reloads_under_load_fail_no_request_and_leave_no_memory_behi
         """Each answer is one artifact's, a batch's all the same one's."""
         assert [n for n in (0, 1) if all(answers[n][index] == each for index, each in given)]
 
-    with started(tmp_path, ["-m", "app"], settings) as server, asking(server, check) as counts:
+    with (
+        started(tmp_path, ["-m", "neuralbits.app"], settings) as server,
+        asking(server, check) as counts,
+    ):
         for reload in range(RELOADS):
             if good := reload % 2 == 0:
                 current = 1 - current
@@ -171,7 +174,7 @@ def test_killed_under_load_it_starts_again_at_once_at_the_same_port(
         port = listener.getsockname()[1]
     again = environment(artifact=artifact_path, port=port)
     for _ in range(5):
-        with started(tmp_path, ["-m", "app"], again) as server:
+        with started(tmp_path, ["-m", "neuralbits.app"], again) as server:
             answered = threading.Event()
 
             def ask(server: Server = server, answered: threading.Event = answered) -> None:
@@ -231,7 +234,10 @@ def test_slow_clients_are_cut_off_and_keep_nobody_waiting(
 
     settings = environment(artifact=artifact_path, port=0, request_timeout=TIMEOUT)
     body = json.dumps({"text": "lights on"})
-    with started(tmp_path, ["-m", "app"], settings) as server, ThreadPoolExecutor(1) as pool:
+    with (
+        started(tmp_path, ["-m", "neuralbits.app"], settings) as server,
+        ThreadPoolExecutor(1) as pool,
+    ):
         with httpx.Client(base_url=server.url, timeout=60) as client:
             client.post("/classify", content=body, headers={"content-type": "application/json"})
             before = server.resident()

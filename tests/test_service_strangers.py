@@ -11,7 +11,7 @@ import schemathesis
 from hypothesis import HealthCheck, settings
 
 import neuralbits
-from app import keys
+from neuralbits.app import keys
 from tests.malformed import SECRET, Malformed, exchange, malformed
 from tests.services import Server, environment, started
 
@@ -24,7 +24,9 @@ MEMORY = 4096  # kB that it may grow by
 @pytest.fixture(scope="module")
 def server(artifact_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("strangers")
-    with started(folder, ["-m", "app"], environment(artifact=artifact_path, port=0)) as server:
+    with started(
+        folder, ["-m", "neuralbits.app"], environment(artifact=artifact_path, port=0)
+    ) as server:
         yield server
 
 
@@ -36,7 +38,9 @@ def test_whatever_is_asked_after_whatever_the_openapi_document_holds(
 ) -> None:
     key, hashed = keys.make()
     with started(
-        tmp_path, ["-m", "app"], environment(artifact=artifact_path, port=0, api_keys=hashed)
+        tmp_path,
+        ["-m", "neuralbits.app"],
+        environment(artifact=artifact_path, port=0, api_keys=hashed),
     ) as server:
         schema = schemathesis.openapi.from_url(server.url + "/openapi.json")
         # What is too large is refused by its size, before anybody looks at what it holds.
@@ -152,7 +156,9 @@ CROWDED = {
 def test_a_large_body_of_anything_but_texts_costs_little_memory(
     artifact_path: Path, tmp_path: Path, what: str
 ) -> None:
-    with started(tmp_path, ["-m", "app"], environment(artifact=artifact_path, port=0)) as server:
+    with started(
+        tmp_path, ["-m", "neuralbits.app"], environment(artifact=artifact_path, port=0)
+    ) as server:
         before = server.resident()
         for path in ("/classify", "/classify/batch"):
             refused = server.post(path, content=CROWDED[what], headers=JSON)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from model_training.settings import Settings, SettingsError, parse_share
+from neuralbits.model_training.settings import Settings, SettingsError, parse_share
 
 
 def test_without_an_assignment_all_stays_as_it_was() -> None:

@@ -40,7 +40,7 @@ def test_what_is_not_answered_as_it_should_be_is_a_failure(
     served = tmp_path / "served.safetensors"
     served.write_bytes(soak.ARTIFACTS[0].read_bytes())
     limits = environment(artifact=served, port=0, max_texts=1, max_in_flight=1)
-    with started(tmp_path, ["-m", "app"], limits) as server:
+    with started(tmp_path, ["-m", "neuralbits.app"], limits) as server:
         soaking = soak.Soak(server, served, seconds=2)
         asyncio.run(soaking.run())
     failed = sum(window.failed for window in soaking.windows)

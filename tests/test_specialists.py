@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from model_training.specialists import Specialists, SpecialistSettings, confusable, join
-from model_training.trainers import TokenCorpus, TrainerSettings
+from neuralbits.model_training.specialists import Specialists, SpecialistSettings, confusable, join
+from neuralbits.model_training.trainers import TokenCorpus, TrainerSettings
 from tests.homes import UTTERANCES
 
 TRAINER = TrainerSettings(

@@ -18,13 +18,13 @@ import pytest
 from rich.console import Console
 
 import neuralbits
-from model_training import data
-from model_training import sweep as sweep_job
-from model_training.data import TrainingData
-from model_training.sweep_plan import Sweep, SweepError, plan
-from model_training.sweep_results import Results
 from neuralbits import artifact, cli
 from neuralbits.errors import NeuralbitsError
+from neuralbits.model_training import data
+from neuralbits.model_training import sweep as sweep_job
+from neuralbits.model_training.data import TrainingData
+from neuralbits.model_training.sweep_plan import Sweep, SweepError, plan
+from neuralbits.model_training.sweep_results import Results
 from tests.homes import UTTERANCES
 
 SMALL = [

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_training.data import TrainingData
-from model_training.settings import Settings
-from model_training.sweep_plan import Sweep, SweepError, plan, with_bits
 from neuralbits.errors import NeuralbitsError
+from neuralbits.model_training.data import TrainingData
+from neuralbits.model_training.settings import Settings
+from neuralbits.model_training.sweep_plan import Sweep, SweepError, plan, with_bits
 from neuralbits.projection import Projection
 
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from model_training.evaluation import Microseconds
-from model_training.sweep_results import Results, Run, Spread, Swept, table
+from neuralbits.model_training.evaluation import Microseconds
+from neuralbits.model_training.sweep_results import Results, Run, Spread, Swept, table
 
 
 def make_run(

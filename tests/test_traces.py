@@ -19,7 +19,7 @@ SECRET = "my secret utterance"
 WITHOUT_SDK = """
 import sys
 sys.modules["opentelemetry.sdk"] = None
-from app.server import serve
+from neuralbits.app.server import serve
 serve()
 """
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -71,7 +71,7 @@ def test_a_span_tells_of_each_request_and_of_nothing_that_was_said(
         "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector.server_port}",
         "OTEL_EXPORTER_OTLP_COMPRESSION": "none",
     }
-    with started(tmp_path, ["-m", "app"], settings) as server:
+    with started(tmp_path, ["-m", "neuralbits.app"], settings) as server:
         server.post("/classify", json={"text": SECRET}, headers={"traceparent": PARENT})
         server.post("/classify", json={"text": [SECRET], SECRET: 1})
         httpx.request("PURGE", server.url + f"/{SECRET}?text={SECRET}")

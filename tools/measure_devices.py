@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from model_training import datasets
 from neuralbits import artifact
 from neuralbits.errors import NeuralbitsError
+from neuralbits.model_training import datasets
 
 ROOT = Path(__file__).parents[1]
 KERNEL = ROOT / "kernel" / "neuralbits.c"

@@ -231,7 +231,9 @@ def main() -> int:
         folder = Path(name)
         served = folder / "served.safetensors"
         served.write_bytes(ARTIFACTS[0].read_bytes())
-        with started(folder, ["-m", "app"], environment(artifact=served, port=0)) as server:
+        with started(
+            folder, ["-m", "neuralbits.app"], environment(artifact=served, port=0)
+        ) as server:
             soak = Soak(server, served, seconds)
             asyncio.run(soak.run())
             after = Window()
