@@ -20,7 +20,7 @@ from benchmarks.trainings import ENVIRONMENT, ROOT, BenchmarkError
 from neuralbits.model_training import calibration
 from neuralbits.model_training.data import Examples, TrainingData
 from neuralbits.model_training.evaluation import TIMED_TEXTS
-from neuralbits.model_training.slips import slip
+from neuralbits.model_training.views.typos import slip
 
 ROUNDS = 3
 """How often each contestant is timed, the others in between."""

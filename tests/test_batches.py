@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from neuralbits.model_training.batches import Batch, Batches
 from neuralbits.model_training.data import Examples, TrainingData
 from neuralbits.model_training.settings import Settings
+from neuralbits.model_training.views.batches import Batch, Batches
 from neuralbits.projection import Projection
 
 SETTINGS = Settings(
@@ -85,7 +85,7 @@ def test_unaltered_each_view_has_the_bits_of_the_texts(homes: TrainingData) -> N
 def test_more_batches_than_are_projected_at_once_keep_their_views(
     homes: TrainingData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("neuralbits.model_training.batches._PROJECTED_AHEAD", 16)
+    monkeypatch.setattr("neuralbits.model_training.views.batches._PROJECTED_AHEAD", 16)
     bits = project(homes.train.texts)
     for batch in make(homes).epoch():
         assert all(np.array_equal(view, bits[batch.texts]) for view in batch.views)

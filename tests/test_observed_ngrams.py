@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neuralbits import kernel
-from neuralbits.model_training.observed_ngrams import Dropping, ObservedNgrams
+from neuralbits.model_training.views.corpus import Dropping, ObservedNgrams
 from neuralbits.ngrams import FAMILIES, spans
 from neuralbits.projection import Projection
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neuralbits.model_training.slips import NEIGHBOURS, slip
+from neuralbits.model_training.views.typos import NEIGHBOURS, slip
 
 
 def shared(a: str, b: str) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neuralbits import kernel, manifest, ngrams
-from neuralbits.model_training.sparse_projection import SparseProjection
+from neuralbits.model_training.views.sparse_projection import SparseProjection
 from neuralbits.projection import Projection
 from neuralbits.text import tokens
 

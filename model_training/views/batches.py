@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from neuralbits.model_training.data import TrainingData
-from neuralbits.model_training.observed_ngrams import Dropping, ObservedNgrams
 from neuralbits.model_training.settings import Settings
-from neuralbits.model_training.slips import slip
+from neuralbits.model_training.views.corpus import Dropping, ObservedNgrams
+from neuralbits.model_training.views.typos import slip
 
 _PROJECTED_AHEAD = 4096  # texts
 _OUTLIER_SHARE = 1 / 32  # out-of-scope texts to a text in scope: more cost accuracy
