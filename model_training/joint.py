@@ -23,13 +23,13 @@ from torch import Tensor
 from neuralbits.model_training import group_lasso, low_rank
 from neuralbits.model_training.data import TrainingData
 from neuralbits.model_training.history import EpochRecord
+from neuralbits.model_training.networks.projection_network import ProjectionNetwork
+from neuralbits.model_training.networks.specialists import Specialists, confusable
+from neuralbits.model_training.networks.trainers import Ensemble, TokenCorpus
 from neuralbits.model_training.optimiser import Optimiser
-from neuralbits.model_training.projection_network import ProjectionNetwork
 from neuralbits.model_training.pruning import Pruning
 from neuralbits.model_training.sensitivity import Sensitivity, sensitivities
 from neuralbits.model_training.settings import Settings
-from neuralbits.model_training.specialists import Specialists, confusable
-from neuralbits.model_training.trainers import Ensemble, TokenCorpus
 from neuralbits.model_training.views.batches import Batch, Batches
 from neuralbits.model_training.views.corpus import ObservedNgrams
 from neuralbits.network import Network, read

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from neuralbits.errors import NeuralbitsError
-from neuralbits.model_training.projection_network import (
+from neuralbits.model_training.networks.projection_network import (
     HiddenLayer,
     NetworkSettings,
     ProjectionNetwork,

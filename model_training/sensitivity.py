@@ -9,7 +9,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 
-from neuralbits.model_training.projection_network import ProjectionNetwork
+from neuralbits.model_training.networks.projection_network import ProjectionNetwork
 from neuralbits.model_training.pruning import kept_weights, linears
 from neuralbits.network import Network
 

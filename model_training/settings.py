@@ -10,11 +10,11 @@ from typing import NamedTuple, TypeVar
 
 from neuralbits.errors import NeuralbitsError
 from neuralbits.model_training.low_rank import LowRankSettings
-from neuralbits.model_training.objective import Objective
-from neuralbits.model_training.projection_network import NetworkSettings
+from neuralbits.model_training.networks.losses import Objective
+from neuralbits.model_training.networks.projection_network import NetworkSettings
+from neuralbits.model_training.networks.specialists import SpecialistSettings
+from neuralbits.model_training.networks.trainers import TrainerSettings
 from neuralbits.model_training.pruning import PruningSettings
-from neuralbits.model_training.specialists import SpecialistSettings
-from neuralbits.model_training.trainers import TrainerSettings
 from neuralbits.projection import Projection
 
 

@@ -134,9 +134,9 @@ def train(
     """Train a projection network in the company of a trainer; write the artifact."""
     _require("torch", "train")
     from neuralbits.model_training import budget, job
+    from neuralbits.model_training.networks.trainers import TrainerSettings
     from neuralbits.model_training.report import comparison
     from neuralbits.model_training.settings import Settings, SettingsError, parse_share
-    from neuralbits.model_training.trainers import TrainerSettings
 
     try:
         chosen = Settings(

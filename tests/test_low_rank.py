@@ -22,7 +22,7 @@ from neuralbits.model_training.low_rank import (
     nearest_weighted,
     unfactorised,
 )
-from neuralbits.model_training.projection_network import NetworkSettings, ProjectionNetwork
+from neuralbits.model_training.networks.projection_network import NetworkSettings, ProjectionNetwork
 
 INPUTS, INTENTS, TEXTS = 48, 6, 400
 METRICS: tuple[Metric, ...] = ("plain", "covariance", "mahalanobis")

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from neuralbits.model_training.objective import Objective
+from neuralbits.model_training.networks.losses import Objective
 
 TRAINER = [[[2.0, -1.0, 0.5], [0.0, 3.0, 1.0]], [[1.0, 0.0, 0.0], [-1.0, 0.5, 0.5]]]
 """The logits of an ensemble of two for two texts and three intents."""

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from neuralbits import artifact, packing
 from neuralbits.artifact import Artifact
-from neuralbits.model_training.projection_network import (
+from neuralbits.model_training.networks.projection_network import (
     ACTIVATION_RANGE,
     HiddenLayer,
     NetworkSettings,

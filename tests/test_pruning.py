@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from neuralbits.model_training.projection_network import NetworkSettings, ProjectionNetwork
+from neuralbits.model_training.networks.projection_network import NetworkSettings, ProjectionNetwork
 from neuralbits.model_training.pruning import Pruning, PruningSettings, kept_weights, linears
 from neuralbits.packing import Precision
 

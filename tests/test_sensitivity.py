@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from neuralbits.model_training.projection_network import NetworkSettings, ProjectionNetwork
+from neuralbits.model_training.networks.projection_network import NetworkSettings, ProjectionNetwork
 from neuralbits.model_training.sensitivity import SHARES, sensitivities
 from neuralbits.network import Network
 

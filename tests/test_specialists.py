@@ -7,8 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from neuralbits.model_training.specialists import Specialists, SpecialistSettings, confusable, join
-from neuralbits.model_training.trainers import TokenCorpus, TrainerSettings
+from neuralbits.model_training.networks.specialists import (
+    Specialists,
+    SpecialistSettings,
+    confusable,
+    join,
+)
+from neuralbits.model_training.networks.trainers import TokenCorpus, TrainerSettings
 from tests.homes import UTTERANCES
 
 TRAINER = TrainerSettings(

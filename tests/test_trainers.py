@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from neuralbits.model_training.trainers import Ensemble, TokenCorpus, TrainerSettings, pool
+from neuralbits.model_training.networks.trainers import Ensemble, TokenCorpus, TrainerSettings, pool
 from tests.homes import UTTERANCES
 
 TEXTS = [text for texts in UTTERANCES.values() for text in texts]

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from neuralbits.errors import NeuralbitsError
-from neuralbits.model_training.trainers import TokenBatch, Trainer, TrainerSettings
+from neuralbits.model_training.networks.trainers import TokenBatch, Trainer, TrainerSettings
 
 
 class SpecialistError(NeuralbitsError):
