@@ -28,8 +28,8 @@ from neuralbits.model_training.evaluation import (
     evaluate_scorer,
     microseconds_per_text,
 )
-from neuralbits.model_training.history import EpochRecord
-from neuralbits.model_training.joint import JointTraining, Stopped
+from neuralbits.model_training.loop.history import EpochRecord
+from neuralbits.model_training.loop.joint import JointTraining, Stopped
 from neuralbits.model_training.model_card import model_card
 from neuralbits.model_training.report import Measured, TrainingReport, write_report
 from neuralbits.model_training.settings import Settings

@@ -21,7 +21,7 @@ from matplotlib.ticker import MaxNLocator
 from neuralbits.files import replacing
 from neuralbits.model_training.data import DataReport
 from neuralbits.model_training.evaluation import Evaluation, Microseconds
-from neuralbits.model_training.history import EpochRecord
+from neuralbits.model_training.loop.history import EpochRecord
 from neuralbits.model_training.sensitivity import Sensitivity
 
 SCHEMA = 1

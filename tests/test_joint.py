@@ -11,7 +11,7 @@ from neuralbits import artifact
 from neuralbits.artifact import Artifact
 from neuralbits.model_training import group_lasso
 from neuralbits.model_training.data import Examples, TrainingData
-from neuralbits.model_training.joint import JointTraining, Stopped
+from neuralbits.model_training.loop.joint import JointTraining, Stopped
 from neuralbits.model_training.networks.specialists import SpecialistError
 from neuralbits.model_training.settings import Settings
 from neuralbits.model_training.views.corpus import Dropping, ObservedNgrams

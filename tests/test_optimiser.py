@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from neuralbits.model_training.optimiser import Optimiser
+from neuralbits.model_training.loop.optimiser import Optimiser
 
 
 def make(steps: int, weights: int = 3) -> tuple[nn.Linear, Optimiser]:

@@ -13,7 +13,7 @@ import pytest
 from neuralbits.model_training import evaluation
 from neuralbits.model_training.data import DataReport, Finding
 from neuralbits.model_training.evaluation import Evaluation, Microseconds, evaluate
-from neuralbits.model_training.history import EpochRecord
+from neuralbits.model_training.loop.history import EpochRecord
 from neuralbits.model_training.report import (
     Measured,
     TrainingReport,

@@ -22,11 +22,11 @@ from torch import Tensor
 
 from neuralbits.model_training import group_lasso, low_rank
 from neuralbits.model_training.data import TrainingData
-from neuralbits.model_training.history import EpochRecord
+from neuralbits.model_training.loop.history import EpochRecord
+from neuralbits.model_training.loop.optimiser import Optimiser
 from neuralbits.model_training.networks.projection_network import ProjectionNetwork
 from neuralbits.model_training.networks.specialists import Specialists, confusable
 from neuralbits.model_training.networks.trainers import Ensemble, TokenCorpus
-from neuralbits.model_training.optimiser import Optimiser
 from neuralbits.model_training.pruning import Pruning
 from neuralbits.model_training.sensitivity import Sensitivity, sensitivities
 from neuralbits.model_training.settings import Settings
