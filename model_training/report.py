@@ -19,10 +19,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from neuralbits.files import replacing
+from neuralbits.model_training.compression.sensitivity import Sensitivity
 from neuralbits.model_training.data import DataReport
 from neuralbits.model_training.evaluation import Evaluation, Microseconds
 from neuralbits.model_training.loop.history import EpochRecord
-from neuralbits.model_training.sensitivity import Sensitivity
 
 SCHEMA = 1
 LISTED_INTENTS, LISTED_VALUES = 30, 20

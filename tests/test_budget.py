@@ -10,8 +10,8 @@ import torch
 from neuralbits import artifact
 from neuralbits.model_training import budget
 from neuralbits.model_training.budget import BudgetError
+from neuralbits.model_training.compression.pruning import Pruning, linears
 from neuralbits.model_training.networks.projection_network import ProjectionNetwork
-from neuralbits.model_training.pruning import Pruning, linears
 from neuralbits.model_training.settings import Settings
 
 FEW = ("turn_off", "turn_on")

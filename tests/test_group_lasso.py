@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from neuralbits.model_training import group_lasso
+from neuralbits.model_training.compression import group_lasso
 
 
 def make_weights(*sizes: float) -> torch.Tensor:

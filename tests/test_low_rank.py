@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from neuralbits.model_training.low_rank import (
+from neuralbits.model_training.compression.low_rank import (
     LowRankError,
     LowRankSettings,
     Metric,

@@ -5,8 +5,13 @@ import pytest
 import torch
 from torch.nn import functional
 
+from neuralbits.model_training.compression.pruning import (
+    Pruning,
+    PruningSettings,
+    kept_weights,
+    linears,
+)
 from neuralbits.model_training.networks.projection_network import NetworkSettings, ProjectionNetwork
-from neuralbits.model_training.pruning import Pruning, PruningSettings, kept_weights, linears
 from neuralbits.packing import Precision
 
 CAN_BE_0: tuple[Precision, ...] = ("ternary", "int4", "int8", "float")

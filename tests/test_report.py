@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from neuralbits.model_training import evaluation
+from neuralbits.model_training.compression.sensitivity import Sensitivity
 from neuralbits.model_training.data import DataReport, Finding
 from neuralbits.model_training.evaluation import Evaluation, Microseconds, evaluate
 from neuralbits.model_training.loop.history import EpochRecord
@@ -24,7 +25,6 @@ from neuralbits.model_training.report import (
     percent,
     write_report,
 )
-from neuralbits.model_training.sensitivity import Sensitivity
 
 NASTY = '<script>alert("1")</script> & {braces} $x^2$'
 

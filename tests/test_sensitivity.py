@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from neuralbits.model_training.compression.sensitivity import SHARES, sensitivities
 from neuralbits.model_training.networks.projection_network import NetworkSettings, ProjectionNetwork
-from neuralbits.model_training.sensitivity import SHARES, sensitivities
 from neuralbits.network import Network
 
 

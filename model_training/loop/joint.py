@@ -20,15 +20,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from neuralbits.model_training import group_lasso, low_rank
+from neuralbits.model_training.compression import group_lasso, low_rank
+from neuralbits.model_training.compression.pruning import Pruning
+from neuralbits.model_training.compression.sensitivity import Sensitivity, sensitivities
 from neuralbits.model_training.data import TrainingData
 from neuralbits.model_training.loop.history import EpochRecord
 from neuralbits.model_training.loop.optimiser import Optimiser
 from neuralbits.model_training.networks.projection_network import ProjectionNetwork
 from neuralbits.model_training.networks.specialists import Specialists, confusable
 from neuralbits.model_training.networks.trainers import Ensemble, TokenCorpus
-from neuralbits.model_training.pruning import Pruning
-from neuralbits.model_training.sensitivity import Sensitivity, sensitivities
 from neuralbits.model_training.settings import Settings
 from neuralbits.model_training.views.batches import Batch, Batches
 from neuralbits.model_training.views.corpus import ObservedNgrams
