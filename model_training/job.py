@@ -20,18 +20,19 @@ from neuralbits import artifact, reference
 from neuralbits.artifact import Artifact
 from neuralbits.errors import NeuralbitsError
 from neuralbits.files import replacing
-from neuralbits.model_training import budget, calibration
+from neuralbits.model_training import budget
 from neuralbits.model_training.data import TrainingData
-from neuralbits.model_training.evaluation import (
+from neuralbits.model_training.evaluation.metrics import (
     Evaluation,
     Scorer,
+    calibration,
     evaluate_scorer,
     microseconds_per_text,
 )
+from neuralbits.model_training.evaluation.model_card import model_card
+from neuralbits.model_training.evaluation.report import Measured, TrainingReport, write_report
 from neuralbits.model_training.loop.history import EpochRecord
 from neuralbits.model_training.loop.joint import JointTraining, Stopped
-from neuralbits.model_training.model_card import model_card
-from neuralbits.model_training.report import Measured, TrainingReport, write_report
 from neuralbits.model_training.settings import Settings
 from neuralbits.network import lead
 

@@ -22,7 +22,7 @@ from neuralbits import artifact
 from neuralbits.files import locked, replacing
 from neuralbits.manifest import ArtifactError
 from neuralbits.model_training.data import TrainingData
-from neuralbits.model_training.evaluation import microseconds_per_text
+from neuralbits.model_training.evaluation.metrics import microseconds_per_text
 from neuralbits.model_training.parallel import Training, train_all
 from neuralbits.model_training.sweep_plan import Sweep, SweepError, SweptTraining
 from neuralbits.model_training.sweep_plot import svg

@@ -134,8 +134,8 @@ def train(
     """Train a projection network in the company of a trainer; write the artifact."""
     _require("torch", "train")
     from neuralbits.model_training import budget, job
+    from neuralbits.model_training.evaluation.report import comparison
     from neuralbits.model_training.networks.trainers import TrainerSettings
-    from neuralbits.model_training.report import comparison
     from neuralbits.model_training.settings import Settings, SettingsError, parse_share
 
     try:
@@ -324,7 +324,8 @@ def evaluate(
 ) -> None:
     """Measure an artifact on a file; rows labelled oos are out-of-scope texts."""
     _require("sklearn", "train")
-    from neuralbits.model_training import data, evaluation
+    from neuralbits.model_training import data
+    from neuralbits.model_training.evaluation.metrics import metrics as evaluation
 
     classifier = neuralbits.load(artifact)
     loaded = data.load_file(file, text_column, label_column)

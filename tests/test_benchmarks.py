@@ -32,7 +32,7 @@ from neuralbits.errors import NeuralbitsError
 from neuralbits.files import locked
 from neuralbits.model_training import data
 from neuralbits.model_training.data import Examples
-from neuralbits.model_training.evaluation import evaluate, out_of_scope
+from neuralbits.model_training.evaluation.metrics import evaluate, out_of_scope
 from neuralbits.model_training.settings import Settings
 
 TEXTS = [text for texts in UTTERANCES.values() for text in texts]

@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 import neuralbits
-from neuralbits.model_training.evaluation import (
+from neuralbits.model_training.evaluation.metrics import (
     EvaluationError,
     evaluate,
     evaluate_classifier,

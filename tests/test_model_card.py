@@ -11,9 +11,9 @@ import pytest
 import neuralbits
 from neuralbits import artifact
 from neuralbits.artifact import Artifact
-from neuralbits.model_training.evaluation import evaluate
-from neuralbits.model_training.model_card import model_card
-from neuralbits.model_training.report import TrainingReport, kibibytes
+from neuralbits.model_training.evaluation.metrics import evaluate
+from neuralbits.model_training.evaluation.model_card import model_card
+from neuralbits.model_training.evaluation.report import TrainingReport, kibibytes
 from tests.test_report import NASTY, make_evaluation, make_report
 
 EXAMPLE = "what's the weather like?"

@@ -10,12 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neuralbits.model_training import evaluation
 from neuralbits.model_training.compression.sensitivity import Sensitivity
 from neuralbits.model_training.data import DataReport, Finding
-from neuralbits.model_training.evaluation import Evaluation, Microseconds, evaluate
-from neuralbits.model_training.loop.history import EpochRecord
-from neuralbits.model_training.report import (
+from neuralbits.model_training.evaluation.metrics import Evaluation, Microseconds, evaluate
+from neuralbits.model_training.evaluation.metrics import metrics as evaluation
+from neuralbits.model_training.evaluation.report import (
     Measured,
     TrainingReport,
     comparison,
@@ -25,6 +24,7 @@ from neuralbits.model_training.report import (
     percent,
     write_report,
 )
+from neuralbits.model_training.loop.history import EpochRecord
 
 NASTY = '<script>alert("1")</script> & {braces} $x^2$'
 

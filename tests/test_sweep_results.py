@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from neuralbits.model_training.evaluation import Microseconds
+from neuralbits.model_training.evaluation.metrics import Microseconds
 from neuralbits.model_training.sweep_results import Results, Run, Spread, Swept, table
 
 

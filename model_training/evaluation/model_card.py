@@ -10,8 +10,8 @@ import shlex
 from collections.abc import Iterable, Sequence
 
 from neuralbits.artifact import Artifact
-from neuralbits.model_training.evaluation import Evaluation
-from neuralbits.model_training.report import (
+from neuralbits.model_training.evaluation.metrics import Evaluation
+from neuralbits.model_training.evaluation.report import (
     TrainingReport,
     comparison,
     flat,
