@@ -221,9 +221,9 @@ def sweep(
 ) -> None:
     """Measure accuracy against bits, bytes and time; the same command resumes a sweep."""
     _require("torch", "train")
-    from neuralbits.model_training import sweep as sweep_job
-    from neuralbits.model_training import sweep_plan
-    from neuralbits.model_training.sweep_results import table
+    from neuralbits.model_training.sweep.results import table
+    from neuralbits.model_training.sweep.run import plan as sweep_plan
+    from neuralbits.model_training.sweep.run import run as sweep_job
 
     source = {
         "--train": train and train.name,  # as in train: where files lie makes no difference

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from neuralbits.model_training import job, parallel
+from neuralbits.model_training import job
 from neuralbits.model_training.data import TrainingData
-from neuralbits.model_training.parallel import Training
 from neuralbits.model_training.settings import Settings
+from neuralbits.model_training.sweep.processes import Training
+from neuralbits.model_training.sweep.run import processes as parallel
 from neuralbits.projection import Projection
 
 SMALL = [

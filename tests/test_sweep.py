@@ -21,10 +21,10 @@ import neuralbits
 from neuralbits import artifact, cli
 from neuralbits.errors import NeuralbitsError
 from neuralbits.model_training import data
-from neuralbits.model_training import sweep as sweep_job
 from neuralbits.model_training.data import TrainingData
-from neuralbits.model_training.sweep_plan import Sweep, SweepError, plan
-from neuralbits.model_training.sweep_results import Results
+from neuralbits.model_training.sweep.plan import Sweep, SweepError, plan
+from neuralbits.model_training.sweep.results import Results
+from neuralbits.model_training.sweep.run import run as sweep_job
 from tests.homes import UTTERANCES
 
 SMALL = [

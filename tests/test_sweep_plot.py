@@ -5,8 +5,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from neuralbits.model_training.sweep_plot import ARTIFACT, TRAINER, svg
-from neuralbits.model_training.sweep_results import Results
+from neuralbits.model_training.sweep.plot import ARTIFACT, TRAINER, svg
+from neuralbits.model_training.sweep.results import Results
 from tests.test_sweep_results import make_results, make_run
 
 SVG = "{http://www.w3.org/2000/svg}"

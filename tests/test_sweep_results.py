@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from neuralbits.model_training.evaluation.metrics import Microseconds
-from neuralbits.model_training.sweep_results import Results, Run, Spread, Swept, table
+from neuralbits.model_training.sweep.results import Results, Run, Spread, Swept, table
 
 
 def make_run(

@@ -11,9 +11,9 @@ from neuralbits import manifest
 from neuralbits.errors import NeuralbitsError
 from neuralbits.model_training import budget
 from neuralbits.model_training.data import TrainingData
-from neuralbits.model_training.parallel import Training
 from neuralbits.model_training.settings import Settings
-from neuralbits.model_training.sweep_results import Swept
+from neuralbits.model_training.sweep.processes import Training
+from neuralbits.model_training.sweep.results import Swept
 from neuralbits.projection import Projection
 
 BITS = "256,512,1024,2048,4096,8192"

@@ -23,10 +23,10 @@ from neuralbits.files import locked, replacing
 from neuralbits.manifest import ArtifactError
 from neuralbits.model_training.data import TrainingData
 from neuralbits.model_training.evaluation.metrics import microseconds_per_text
-from neuralbits.model_training.parallel import Training, train_all
-from neuralbits.model_training.sweep_plan import Sweep, SweepError, SweptTraining
-from neuralbits.model_training.sweep_plot import svg
-from neuralbits.model_training.sweep_results import Results, Run
+from neuralbits.model_training.sweep.plan import Sweep, SweepError, SweptTraining
+from neuralbits.model_training.sweep.plot import svg
+from neuralbits.model_training.sweep.processes import Training, train_all
+from neuralbits.model_training.sweep.results import Results, Run
 from neuralbits.scoring import cores
 
 SCHEMA = 1
