@@ -21,7 +21,7 @@ from neuralbits.artifact import Artifact
 from neuralbits.errors import NeuralbitsError
 from neuralbits.files import replacing
 from neuralbits.model_training import budget
-from neuralbits.model_training.data import TrainingData
+from neuralbits.model_training.data.load import TrainingData
 from neuralbits.model_training.evaluation.metrics import (
     Evaluation,
     Scorer,

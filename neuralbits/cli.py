@@ -19,7 +19,7 @@ from neuralbits.errors import NeuralbitsError, ending_in_a_sentence
 from neuralbits.tables import Format
 
 if TYPE_CHECKING:
-    from neuralbits.model_training.data import TrainingData
+    from neuralbits.model_training.data.load import TrainingData
 
 cli = typer.Typer(
     help="Intent detection small enough for any device.",
@@ -286,7 +286,7 @@ def _training_data(
     Raises:
         NeuralbitsError: the options contradict each other, or the data can't be had or used.
     """
-    from neuralbits.model_training import data
+    from neuralbits.model_training.data.load import load as data
 
     if train is not None:
         if dataset or language:
@@ -324,7 +324,7 @@ def evaluate(
 ) -> None:
     """Measure an artifact on a file; rows labelled oos are out-of-scope texts."""
     _require("sklearn", "train")
-    from neuralbits.model_training import data
+    from neuralbits.model_training.data.load import load as data
     from neuralbits.model_training.evaluation.metrics import metrics as evaluation
 
     classifier = neuralbits.load(artifact)

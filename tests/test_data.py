@@ -8,17 +8,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from neuralbits.model_training import home_assistant
-from neuralbits.model_training.data import (
+from neuralbits.model_training.data.load import (
     DataFile,
     Examples,
     Finding,
     _carve,
     from_files,
     from_name,
+    home_assistant,
     load_file,
 )
-from neuralbits.model_training.datasets import DataError
+from neuralbits.model_training.data.public import DataError
 from neuralbits.text import tokens
 
 HOME = [

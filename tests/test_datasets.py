@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from neuralbits.model_training import datasets
-from neuralbits.model_training.datasets import PUBLIC, DataError, folder
+from neuralbits.model_training.data.load import public as datasets
+from neuralbits.model_training.data.public import PUBLIC, DataError, folder
 
 
 class QuietHandler(SimpleHTTPRequestHandler):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from neuralbits.model_training.compression.sensitivity import Sensitivity
-from neuralbits.model_training.data import DataReport, Finding
+from neuralbits.model_training.data.load import DataReport, Finding
 from neuralbits.model_training.evaluation.metrics import Evaluation, Microseconds, evaluate
 from neuralbits.model_training.evaluation.metrics import metrics as evaluation
 from neuralbits.model_training.evaluation.report import (

@@ -20,8 +20,8 @@ from rich.console import Console
 import neuralbits
 from neuralbits import artifact, cli
 from neuralbits.errors import NeuralbitsError
-from neuralbits.model_training import data
-from neuralbits.model_training.data import TrainingData
+from neuralbits.model_training.data.load import TrainingData
+from neuralbits.model_training.data.load import load as data
 from neuralbits.model_training.sweep.plan import Sweep, SweepError, plan
 from neuralbits.model_training.sweep.results import Results
 from neuralbits.model_training.sweep.run import run as sweep_job

@@ -20,7 +20,7 @@ from matplotlib.ticker import MaxNLocator
 
 from neuralbits.files import replacing
 from neuralbits.model_training.compression.sensitivity import Sensitivity
-from neuralbits.model_training.data import DataReport
+from neuralbits.model_training.data.load import DataReport
 from neuralbits.model_training.evaluation.metrics import Evaluation, Microseconds
 from neuralbits.model_training.loop.history import EpochRecord
 

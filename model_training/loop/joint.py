@@ -23,7 +23,7 @@ from torch import Tensor
 from neuralbits.model_training.compression import group_lasso, low_rank
 from neuralbits.model_training.compression.pruning import Pruning
 from neuralbits.model_training.compression.sensitivity import Sensitivity, sensitivities
-from neuralbits.model_training.data import TrainingData
+from neuralbits.model_training.data.load import TrainingData
 from neuralbits.model_training.loop.history import EpochRecord
 from neuralbits.model_training.loop.optimiser import Optimiser
 from neuralbits.model_training.networks.projection_network import ProjectionNetwork

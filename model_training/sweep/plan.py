@@ -10,7 +10,7 @@ from typing import NamedTuple
 from neuralbits import manifest
 from neuralbits.errors import NeuralbitsError
 from neuralbits.model_training import budget
-from neuralbits.model_training.data import TrainingData
+from neuralbits.model_training.data.load import TrainingData
 from neuralbits.model_training.settings import Settings
 from neuralbits.model_training.sweep.processes import Training
 from neuralbits.model_training.sweep.results import Swept

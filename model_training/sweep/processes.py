@@ -25,7 +25,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from neuralbits.errors import NeuralbitsError
 from neuralbits.model_training import job
-from neuralbits.model_training.data import TrainingData
+from neuralbits.model_training.data.load import TrainingData
 from neuralbits.model_training.settings import Settings
 
 _EPOCH = re.compile(r"epoch +(?P<epoch>\d+)/.* right: (?P<right>.+)")

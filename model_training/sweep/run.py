@@ -21,7 +21,7 @@ import neuralbits
 from neuralbits import artifact
 from neuralbits.files import locked, replacing
 from neuralbits.manifest import ArtifactError
-from neuralbits.model_training.data import TrainingData
+from neuralbits.model_training.data.load import TrainingData
 from neuralbits.model_training.evaluation.metrics import microseconds_per_text
 from neuralbits.model_training.sweep.plan import Sweep, SweepError, SweptTraining
 from neuralbits.model_training.sweep.plot import svg

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from neuralbits.model_training.data import TrainingData
+from neuralbits.model_training.data.load import TrainingData
 from neuralbits.model_training.settings import Settings
 from neuralbits.model_training.views.corpus import Dropping, ObservedNgrams
 from neuralbits.model_training.views.typos import slip
