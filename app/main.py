@@ -18,9 +18,10 @@ from starlette.routing import Route
 import neuralbits
 from neuralbits.app import batches, page, problems
 from neuralbits.app.batches import Workers
-from neuralbits.app.guard import Guard
 from neuralbits.app.metrics import Metrics
-from neuralbits.app.requests import JSONRoute
+from neuralbits.app.middleware.admission import Guard
+from neuralbits.app.model_store import Reload, Served
+from neuralbits.app.routing import JSONRoute
 from neuralbits.app.schemas import (
     MODEL_RESPONSE,
     PREDICTION_RESPONSE,
@@ -33,14 +34,13 @@ from neuralbits.app.schemas import (
     Predictions,
     Readiness,
 )
-from neuralbits.app.served import Reload, Served
 from neuralbits.app.settings import Settings, StartupError
 from neuralbits.explanation import MOST_NGRAMS, TooVaried
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
-    from neuralbits.app.exposition import Exposition
+    from neuralbits.app.prometheus import Exposition
 
 # A text up to this long is classified on the event loop: handing it to a thread and back would
 # take about as long.
@@ -191,7 +191,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @functools.cache
     def exposition() -> "Exposition":
-        from neuralbits.app.exposition import Exposition
+        from neuralbits.app.prometheus import Exposition
 
         return Exposition(metrics, served)
 
@@ -212,7 +212,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             allow_headers=["Authorization", "Content-Type"],
         )
     if spans:
-        from neuralbits.app.traces import Traces
+        from neuralbits.app.middleware.tracing import Traces
 
         app.add_middleware(Traces, provider=spans, paths=paths)
     app.state.metrics = metrics
@@ -226,7 +226,7 @@ def _span_provider() -> "TracerProvider":
         StartupError: the packages that this takes aren't installed.
     """
     try:
-        from neuralbits.app import traces
+        from neuralbits.app.middleware import tracing as traces
     except ModuleNotFoundError as error:
         raise StartupError(
             f"NEURALBITS_TRACES needs {error.name}: pip install 'neuralbits[traces]'"

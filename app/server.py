@@ -12,8 +12,8 @@ import uvicorn
 
 from neuralbits import blas
 from neuralbits.app import logs
-from neuralbits.app.connections import Connection
 from neuralbits.app.main import create_app
+from neuralbits.app.protocol import Connection
 from neuralbits.app.settings import Settings, StartupError
 
 _GRACE = 10  # seconds that requests in flight have to finish: what Docker waits before it kills

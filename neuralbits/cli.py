@@ -444,7 +444,7 @@ def serve(
 @cli.command()
 def key() -> None:
     """Make a key for the service, and the hash that lets it in."""
-    from neuralbits.app import keys
+    from neuralbits.app import api_keys as keys
 
     made, hashed = keys.make()
     print(f"{made}  for whoever is to be let in; it can't be shown again")

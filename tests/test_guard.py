@@ -11,7 +11,7 @@ import httpx
 import pytest
 import uvicorn
 
-from neuralbits.app import keys
+from neuralbits.app import api_keys as keys
 from neuralbits.app.main import create_app
 from neuralbits.app.settings import Settings
 from tests.services import Server, environment, started

@@ -2,7 +2,7 @@ import hashlib
 
 import pytest
 
-from neuralbits.app import keys
+from neuralbits.app import api_keys as keys
 
 
 def test_a_made_key_is_admitted_by_its_hash_and_no_other() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 import neuralbits
 from neuralbits import artifact
-from neuralbits.app import keys
+from neuralbits.app import api_keys as keys
 from tests.homes import make_artifact
 from tests.services import Server, environment, started
 

@@ -11,7 +11,7 @@ import schemathesis
 from hypothesis import HealthCheck, settings
 
 import neuralbits
-from neuralbits.app import keys
+from neuralbits.app import api_keys as keys
 from tests.malformed import SECRET, Malformed, exchange, malformed
 from tests.services import Server, environment, started
 

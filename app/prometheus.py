@@ -23,7 +23,7 @@ from prometheus_client.registry import Collector
 
 import neuralbits
 from neuralbits.app.metrics import Metrics
-from neuralbits.app.served import Served
+from neuralbits.app.model_store import Served
 
 
 class Exposition(Collector):

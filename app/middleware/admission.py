@@ -13,7 +13,7 @@ from fastapi.responses import Response
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from neuralbits.app import keys
+from neuralbits.app import api_keys as keys
 from neuralbits.app.metrics import Metrics
 from neuralbits.app.problems import problem
 from neuralbits.app.settings import Settings
