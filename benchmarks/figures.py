@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.answering import Answers
-from neuralbits.model_training.evaluation.metrics import metrics as evaluation
+from neuralbits.model_training.evaluation import metrics as evaluation
 
 
 class OutOfScope(NamedTuple):

@@ -22,10 +22,10 @@ from neuralbits.errors import NeuralbitsError
 from neuralbits.files import replacing
 from neuralbits.model_training import budget
 from neuralbits.model_training.data.load import TrainingData
+from neuralbits.model_training.evaluation import calibration
 from neuralbits.model_training.evaluation.metrics import (
     Evaluation,
     Scorer,
-    calibration,
     evaluate_scorer,
     microseconds_per_text,
 )

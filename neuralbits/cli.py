@@ -221,9 +221,9 @@ def sweep(
 ) -> None:
     """Measure accuracy against bits, bytes and time; the same command resumes a sweep."""
     _require("torch", "train")
+    from neuralbits.model_training.sweep import plan as sweep_plan
+    from neuralbits.model_training.sweep import run as sweep_job
     from neuralbits.model_training.sweep.results import table
-    from neuralbits.model_training.sweep.run import plan as sweep_plan
-    from neuralbits.model_training.sweep.run import run as sweep_job
 
     source = {
         "--train": train and train.name,  # as in train: where files lie makes no difference
@@ -286,7 +286,7 @@ def _training_data(
     Raises:
         NeuralbitsError: the options contradict each other, or the data can't be had or used.
     """
-    from neuralbits.model_training.data.load import load as data
+    from neuralbits.model_training.data import load as data
 
     if train is not None:
         if dataset or language:
@@ -324,8 +324,8 @@ def evaluate(
 ) -> None:
     """Measure an artifact on a file; rows labelled oos are out-of-scope texts."""
     _require("sklearn", "train")
-    from neuralbits.model_training.data.load import load as data
-    from neuralbits.model_training.evaluation.metrics import metrics as evaluation
+    from neuralbits.model_training.data import load as data
+    from neuralbits.model_training.evaluation import metrics as evaluation
 
     classifier = neuralbits.load(artifact)
     loaded = data.load_file(file, text_column, label_column)

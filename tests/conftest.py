@@ -40,7 +40,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 @pytest.fixture(scope="session")
 def homes(tmp_path_factory: pytest.TempPathFactory) -> "TrainingData":
     """Training data of a home, a part of it carved out for validation."""
-    from neuralbits.model_training.data.load import load as data
+    from neuralbits.model_training.data import load as data
 
     file = tmp_path_factory.mktemp("homes") / "homes.csv"
     rows = [f"{text},{intent}" for intent, texts in UTTERANCES.items() for text in texts]

@@ -30,8 +30,8 @@ from benchmarks.results import Results, Run
 from benchmarks.trainings import ROOT, BenchmarkError, Training, code_digest, run_all
 from neuralbits.errors import NeuralbitsError
 from neuralbits.files import locked
+from neuralbits.model_training.data import load as data
 from neuralbits.model_training.data.load import Examples
-from neuralbits.model_training.data.load import load as data
 from neuralbits.model_training.evaluation.metrics import evaluate, out_of_scope
 from neuralbits.model_training.settings import Settings
 

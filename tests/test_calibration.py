@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neuralbits.model_training.evaluation.metrics import calibration
+from neuralbits.model_training.evaluation import calibration
 
 
 def labelled_by_the_softmax(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from neuralbits.model_training.data.load import public as datasets
+from neuralbits.model_training.data import public as datasets
 from neuralbits.model_training.data.public import PUBLIC, DataError, folder
 
 

@@ -664,9 +664,9 @@ def test_an_installed_package_has_the_page(installed: Path) -> None:
 def test_an_installed_package_has_one_name_and_the_shipped_artifacts(installed: Path) -> None:
     names = {each.name for each in installed.iterdir()}
     assert {name for name in names if not name.endswith(".dist-info")} == {"neuralbits"}
-    for artifact in (ROOT / "artifacts").glob("*.safetensors"):
-        shipped = installed / "neuralbits" / "shipped" / artifact.name
-        assert shipped.read_bytes() == artifact.read_bytes()
+    for file in (ROOT / "artifacts").glob("*.safetensors"):
+        shipped = installed / "neuralbits" / "shipped" / file.name
+        assert shipped.read_bytes() == file.read_bytes()
 
 
 @pytest.mark.parametrize("form", ["c", "wasm"])

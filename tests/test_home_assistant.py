@@ -10,8 +10,8 @@ import pytest
 from hassil.intents import Intents, SlotList, TextSlotList
 from hassil.recognize import recognize_all
 
+from neuralbits.model_training.data import home_assistant
 from neuralbits.model_training.data.home_assistant import FILLERS, NAMES, Splits
-from neuralbits.model_training.data.load import home_assistant
 from neuralbits.text import key, tokens
 
 

@@ -18,7 +18,7 @@ import neuralbits
 from neuralbits import artifact, cli
 from neuralbits.model_training import job
 from neuralbits.model_training.compression import group_lasso
-from neuralbits.model_training.data.load import load as data
+from neuralbits.model_training.data import load as data
 from neuralbits.model_training.job import TrainingError
 from neuralbits.model_training.settings import Settings
 from tests.homes import UTTERANCES

@@ -12,8 +12,8 @@ import pytest
 
 from neuralbits.model_training.compression.sensitivity import Sensitivity
 from neuralbits.model_training.data.load import DataReport, Finding
+from neuralbits.model_training.evaluation import metrics as evaluation
 from neuralbits.model_training.evaluation.metrics import Evaluation, Microseconds, evaluate
-from neuralbits.model_training.evaluation.metrics import metrics as evaluation
 from neuralbits.model_training.evaluation.report import (
     Measured,
     TrainingReport,

@@ -20,11 +20,11 @@ from rich.console import Console
 import neuralbits
 from neuralbits import artifact, cli
 from neuralbits.errors import NeuralbitsError
+from neuralbits.model_training.data import load as data
 from neuralbits.model_training.data.load import TrainingData
-from neuralbits.model_training.data.load import load as data
+from neuralbits.model_training.sweep import run as sweep_job
 from neuralbits.model_training.sweep.plan import Sweep, SweepError, plan
 from neuralbits.model_training.sweep.results import Results
-from neuralbits.model_training.sweep.run import run as sweep_job
 from tests.homes import UTTERANCES
 
 SMALL = [

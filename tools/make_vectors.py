@@ -16,7 +16,7 @@ import mmh3
 import numpy as np
 from home_assistant_intents import get_languages
 
-from neuralbits.model_training.data.load import home_assistant
+from neuralbits.model_training.data import home_assistant
 from neuralbits.ngrams import FAMILIES
 from neuralbits.projection import Projection
 

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from neuralbits import artifact
 from neuralbits.errors import NeuralbitsError
-from neuralbits.model_training.data.load import public as datasets
+from neuralbits.model_training.data import public as datasets
 
 ROOT = Path(__file__).parents[1]
 KERNEL = ROOT / "kernel" / "neuralbits.c"

@@ -1,1 +1,1 @@
-""""""
+"""From files and data sets to checked splits."""

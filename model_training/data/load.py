@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neuralbits.model_training.data.load import public as datasets
+from neuralbits.model_training.data import public as datasets
 from neuralbits.model_training.data.public import DataError
 from neuralbits.tables import (
     BLANK,
@@ -283,7 +283,7 @@ def load_file(
 
 def _home_assistant(language: str, seed: int) -> TrainingData:
     try:
-        from neuralbits.model_training.data.load import home_assistant
+        from neuralbits.model_training.data import home_assistant
     except ModuleNotFoundError as error:
         raise DataError(
             f"the data set home-assistant needs {error.name}: pip install 'neuralbits[train]'"

@@ -1,1 +1,1 @@
-""""""
+"""Metrics, calibration, the report and the model card."""

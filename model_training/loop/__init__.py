@@ -1,1 +1,1 @@
-""""""
+"""The training loop: an epoch of both networks."""

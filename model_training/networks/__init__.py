@@ -1,1 +1,1 @@
-""""""
+"""The trainer and the projection network, and the losses between them."""

@@ -1,1 +1,1 @@
-""""""
+"""The sweep: many trainings, their table and their plot."""
