@@ -226,9 +226,9 @@ def _span_provider() -> "TracerProvider":
         StartupError: the packages that this takes aren't installed.
     """
     try:
-        from neuralbits.app.middleware import tracing as traces
+        from neuralbits.app.middleware import tracing
     except ModuleNotFoundError as error:
         raise StartupError(
             f"NEURALBITS_TRACES needs {error.name}: pip install 'neuralbits[traces]'"
         ) from None
-    return traces.provider()
+    return tracing.provider()

@@ -1,4 +1,4 @@
-"""From a contestant's answers to its figures; the definitions are those of evaluation.py.
+"""From a contestant's answers to its figures; the definitions are those of metrics.py.
 
 Unlike a classifier's own evaluation, these ask for no probability of every intent: a margin is a
 score, too. Every rate is a fraction between 0 and 1.
@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.answering import Answers
-from neuralbits.model_training.evaluation import metrics as evaluation
+from neuralbits.model_training.evaluation import metrics
 
 
 class OutOfScope(NamedTuple):
@@ -67,8 +67,8 @@ def expected_calibration_error(answers: Answers, intents: Sequence[str]) -> floa
     if answers.confidences is None:
         return None
     right = np.array(answers.intents) == np.array(intents)
-    bins = evaluation.calibration_bins(np.array(answers.confidences), right)
-    return evaluation.expected_calibration_error(bins)
+    bins = metrics.calibration_bins(np.array(answers.confidences), right)
+    return metrics.expected_calibration_error(bins)
 
 
 def out_of_scope(inside: Answers, outside: Answers, threshold: float) -> OutOfScope:
@@ -79,7 +79,7 @@ def out_of_scope(inside: Answers, outside: Answers, threshold: float) -> OutOfSc
         outside: to out-of-scope ones.
         threshold: the least score that is accepted, if the model doesn't decide itself.
     """
-    measured = evaluation.out_of_scope(inside.scores, outside.scores, threshold)
+    measured = metrics.out_of_scope(inside.scores, outside.scores, threshold)
     return OutOfScope(
         auroc=measured.auroc,
         fpr_at_95_tpr=measured.fpr_at_95_tpr,

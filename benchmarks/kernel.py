@@ -23,7 +23,7 @@ from benchmarks.trainings import (
 )
 from neuralbits.errors import ending_in_a_sentence
 from neuralbits.files import locked
-from neuralbits.model_training.data import load as data
+from neuralbits.model_training import data
 
 FOLDER = ROOT / "runs" / "bench"
 PAGE = ROOT / "benchmarks" / "KERNEL.md"

@@ -39,7 +39,7 @@ from benchmarks.published import publish
 from benchmarks.trainings import ROOT, BenchmarkError, interruptible
 from neuralbits.errors import ending_in_a_sentence
 from neuralbits.files import locked
-from neuralbits.model_training.data import load as data
+from neuralbits.model_training import data
 
 FOLDER = ROOT / "runs" / "bench"
 PAGE = ROOT / "benchmarks" / "SERVICE.md"

@@ -286,7 +286,7 @@ def _training_data(
     Raises:
         NeuralbitsError: the options contradict each other, or the data can't be had or used.
     """
-    from neuralbits.model_training.data import load as data
+    from neuralbits.model_training import data
 
     if train is not None:
         if dataset or language:
@@ -324,16 +324,16 @@ def evaluate(
 ) -> None:
     """Measure an artifact on a file; rows labelled oos are out-of-scope texts."""
     _require("sklearn", "train")
-    from neuralbits.model_training.data import load as data
-    from neuralbits.model_training.evaluation import metrics as evaluation
+    from neuralbits.model_training import data
+    from neuralbits.model_training.evaluation import metrics
 
     classifier = neuralbits.load(artifact)
     loaded = data.load_file(file, text_column, label_column)
     examples, out_of_scope = loaded.examples, loaded.out_of_scope
-    measured = evaluation.evaluate_classifier(
+    measured = metrics.evaluate_classifier(
         classifier, examples.texts, examples.intents, out_of_scope.texts
     )
-    speed = evaluation.microseconds_per_text(classifier.classify_batch, examples.texts)
+    speed = metrics.microseconds_per_text(classifier.classify_batch, examples.texts)
     for finding in loaded.findings:
         print(finding, file=sys.stderr)
     if as_json:
@@ -444,9 +444,9 @@ def serve(
 @cli.command()
 def key() -> None:
     """Make a key for the service, and the hash that lets it in."""
-    from neuralbits.app import api_keys as keys
+    from neuralbits.app import api_keys
 
-    made, hashed = keys.make()
+    made, hashed = api_keys.make()
     print(f"{made}  for whoever is to be let in; it can't be shown again")
     print(f"NEURALBITS_API_KEYS={hashed}  for the service; several, with commas between them")
 

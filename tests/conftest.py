@@ -7,7 +7,8 @@ import pytest
 
 import neuralbits
 from neuralbits import artifact
-from tests.homes import UTTERANCES, make_artifact
+from tests.support.homes import UTTERANCES, make_artifact
+from tests.support.paths import ROOT
 
 if TYPE_CHECKING:
     from neuralbits.model_training.data.load import TrainingData
@@ -40,7 +41,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 @pytest.fixture(scope="session")
 def homes(tmp_path_factory: pytest.TempPathFactory) -> "TrainingData":
     """Training data of a home, a part of it carved out for validation."""
-    from neuralbits.model_training.data import load as data
+    from neuralbits.model_training import data
 
     file = tmp_path_factory.mktemp("homes") / "homes.csv"
     rows = [f"{text},{intent}" for intent, texts in UTTERANCES.items() for text in texts]
@@ -50,7 +51,7 @@ def homes(tmp_path_factory: pytest.TempPathFactory) -> "TrainingData":
 
 @pytest.fixture(scope="session")
 def data_folder() -> Path:
-    beside = Path(__file__).parents[2] / "shared" / "data"
+    beside = ROOT.parent / "shared" / "data"
     folder = Path(os.environ.get("NEURALBITS_DATA", beside))
     if not (folder / "clinc150" / "test.csv").exists():
         pytest.skip(f"the public intent data sets are not in {folder}; set NEURALBITS_DATA")

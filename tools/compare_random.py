@@ -28,8 +28,8 @@ from neuralbits.artifact import Artifact
 from neuralbits.network import lead
 from neuralbits.ngrams import FAMILIES
 from neuralbits.projection import Projection
-from tests.homes import UTTERANCES
-from tests.test_kernel import COMPILER, SOURCES, make, words
+from tests.kernel.test_kernel import COMPILER, SOURCES, make, words
+from tests.support.homes import UTTERANCES
 
 CHUNK = 2000
 LONGEST = 24

@@ -16,8 +16,8 @@ from neuralbits.artifact import Artifact
 from neuralbits.ngrams import FAMILIES
 from neuralbits.packing import Precision
 from neuralbits.projection import Projection
-from tests.homes import make_artifact
-from tests.test_kernel import make
+from tests.kernel.test_kernel import make
+from tests.support.homes import make_artifact
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "fuzz" / "corpus"

@@ -2,7 +2,7 @@
 
     python tools/make_kernel_unicode.py > kernel/unicode.h
 
-tests/test_kernel.py holds the kernel to the reference over all of Unicode.
+tests/kernel/test_kernel.py holds the kernel to the reference over all of Unicode.
 """
 
 from collections.abc import Iterable, Sequence

@@ -4,7 +4,7 @@
 
 Needs clang and wasm-ld (Debian: clang, lld), so that `neuralbits export` needs neither. The same
 clang writes the same bytes; a custom section, `built`, names it and the hash of what it read.
-tests/test_export.py tells when that is no longer what stands in kernel/.
+tests/runtime/test_export.py tells when that is no longer what stands in kernel/.
 """
 
 import hashlib

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from neuralbits import artifact
 from neuralbits.errors import NeuralbitsError
-from neuralbits.model_training.data import public as datasets
+from neuralbits.model_training.data import public
 
 ROOT = Path(__file__).parents[1]
 KERNEL = ROOT / "kernel" / "neuralbits.c"
@@ -213,7 +213,7 @@ def main() -> None:
     paths = paths or sorted((ROOT / "artifacts").glob("*.safetensors"))
     if reason := missing():
         raise NeuralbitsError(reason)
-    with (datasets.folder(datasets.PUBLIC["clinc150"]) / "test.csv").open() as file:
+    with (public.folder(public.PUBLIC["clinc150"]) / "test.csv").open() as file:
         texts = [row["text"] for row in csv.DictReader(file)]
     lengths = [len(text.encode()) for text in texts]
     print(

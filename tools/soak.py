@@ -29,9 +29,9 @@ import httpx
 
 import neuralbits
 from neuralbits.files import replacing
-from tests.homes import UTTERANCES
-from tests.malformed import exchange, malformed
-from tests.services import Server, environment, started
+from tests.support.homes import UTTERANCES
+from tests.support.malformed import exchange, malformed
+from tests.support.services import Server, environment, started
 
 ARTIFACTS = [
     Path(__file__).parents[1] / "artifacts" / f"{name}.safetensors"

@@ -13,7 +13,7 @@ from fastapi.responses import Response
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from neuralbits.app import api_keys as keys
+from neuralbits.app import api_keys
 from neuralbits.app.metrics import Metrics
 from neuralbits.app.problems import problem
 from neuralbits.app.settings import Settings
@@ -123,7 +123,7 @@ class Guard:
             return problem(HTTPStatus.SERVICE_UNAVAILABLE, self._full, headers=_LATER)
         if self._keys and path not in _PUBLIC:
             authorization = headers.get(b"authorization", b"")
-            if not keys.admits(self._keys, authorization):
+            if not api_keys.admits(self._keys, authorization):
                 wrong = (
                     "The key isn't one of this service's" if authorization else "A key is missing"
                 )

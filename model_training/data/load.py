@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neuralbits.model_training.data import public as datasets
+from neuralbits.model_training.data import public
 from neuralbits.model_training.data.public import DataError
 from neuralbits.tables import (
     BLANK,
@@ -147,20 +147,20 @@ class TrainingData:
 
 
 def from_name(name: str, language: str = "en", seed: int = 0) -> TrainingData:
-    """Load a named data set, one of `datasets.NAMES`; the language is that of home-assistant.
+    """Load a named data set, one of `public.NAMES`; the language is that of home-assistant.
 
     Raises:
         DataError: there is no such data set or language, or it can't be had.
     """
-    if name == datasets.HOME_ASSISTANT:
+    if name == public.HOME_ASSISTANT:
         return _home_assistant(language, seed)
-    if name not in datasets.PUBLIC:
+    if name not in public.PUBLIC:
         raise DataError(
-            f"there is no data set {name!r}: choose one of {', '.join(datasets.NAMES)}, or train "
+            f"there is no data set {name!r}: choose one of {', '.join(public.NAMES)}, or train "
             "on files of your own"
         )
-    dataset = datasets.PUBLIC[name]
-    folder = datasets.folder(dataset)
+    dataset = public.PUBLIC[name]
+    folder = public.folder(dataset)
     files = {
         Path(file).stem: load_file(folder / file, name=f"{name}/{file}")
         for file in dataset.checksums

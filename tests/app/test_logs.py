@@ -1,0 +1,103 @@
+"""The log of a real process."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.support.services import environment, started
+
+SECRET = "my secret utterance"
+# A service of which a path fails, with an utterance in the exception's text.
+FAULTY = f"""
+import neuralbits.app.main
+from neuralbits.app.server import serve
+
+create = neuralbits.app.main.create_app
+
+def create_faulty(settings):
+    made = create(settings)
+    @made.get("/fault")
+    async def fault():
+        raise RuntimeError({SECRET!r})
+    return made
+
+import neuralbits.app.server
+neuralbits.app.server.create_app = create_faulty
+serve()
+"""
+
+
+def lines(log: Path, count: int) -> list[dict[str, Any]]:
+    """So many lines; a request's is written when its answer is sent already."""
+    deadline = time.monotonic() + 30
+    while len(found := log.read_text().splitlines()) < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert len(found) == count
+    return [json.loads(line) for line in found]
+
+
+def test_each_event_is_a_line_of_json(artifact_path: Path, tmp_path: Path) -> None:
+    with started(
+        tmp_path, ["-m", "neuralbits.app"], environment(artifact=artifact_path, port=0)
+    ) as server:
+        (line,) = lines(server.log, 1)
+    assert line["level"] == "INFO"
+    assert line["url"] == server.url
+    assert line["artifact"] == str(artifact_path)
+    assert line["timestamp"].startswith("20")
+
+
+def test_requests_are_logged_if_one_asks_for_it_without_what_they_hold(
+    artifact_path: Path, tmp_path: Path
+) -> None:
+    settings = environment(artifact=artifact_path, port=0, log_level="DEBUG")
+    with started(tmp_path, ["-m", "neuralbits.app"], settings) as server:
+        answer = server.post("/classify", json={"text": SECRET})
+        server.get(f"/{SECRET}?text={SECRET}")
+        _, classified, unknown = lines(server.log, 3)
+    assert classified["level"] == "DEBUG"
+    assert classified["request_id"] == answer.headers["x-request-id"]
+    assert (classified["path"], classified["status"]) == ("/classify", 200)
+    assert 0 < classified["milliseconds"] < 60_000
+    assert (unknown["path"], unknown["status"]) == ("other", 404)
+    assert "secret" not in server.log.read_text()
+
+
+def test_a_fault_is_told_by_its_kind_place_and_request_but_not_by_its_words(
+    artifact_path: Path, tmp_path: Path
+) -> None:
+    settings = environment(artifact=artifact_path, port=0)
+    with started(tmp_path, ["-c", FAULTY], settings) as server:
+        answer = server.get("/fault")
+        _, fault = lines(server.log, 2)
+    assert answer.status_code == 500
+    assert answer.json()["title"] == "Internal Server Error"
+    assert SECRET not in answer.text
+    assert fault["level"] == "ERROR"
+    assert fault["error"].startswith("RuntimeError at <string>:")
+    assert fault["request_id"] == answer.headers["x-request-id"]
+    assert "secret" not in server.log.read_text()
+
+
+def test_on_a_terminal_it_is_a_sentence(artifact_path: Path, tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "neuralbits.app"],
+        cwd=tmp_path,
+        env=environment(artifact=artifact_path, port=0),
+        stderr=theirs,
+    )
+    try:
+        said = os.read(ours, 4096).decode()
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+        os.close(theirs)
+    assert said.startswith(f"neuralbits: serving {artifact_path} at http://127.0.0.1:")

@@ -1,0 +1,197 @@
+"""The kernel on processors other than the one that the tests run on, each emulated.
+
+What tests/test_kernel.py demands of the kernel here, it demands of it there, too: of programs
+compiled for 64-bit ARM under Linux, and for a Cortex-M without an operating system.
+"""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+import neuralbits
+from neuralbits import artifact
+from neuralbits.errors import NeuralbitsError
+from neuralbits.network import lead
+from neuralbits.packing import Precision
+from neuralbits.projection import Projection
+from tests.kernel.test_kernel import (  # noqa: F401 (its tests, with the driver below)
+    SOURCES,
+    STRICT,
+    TEXTS,
+    assert_alike,
+    assert_explained_alike,
+    make,
+    run,
+    test_any_projection_will_do,
+    test_the_vectors_have_the_bits_of_the_reference,
+    test_what_is_no_utf_8_is_read_as_replacement_characters,
+)
+from tests.support.paths import ROOT
+from tools import measure_devices as devices
+
+CLINC150 = ROOT / "artifacts" / "clinc150.safetensors"
+MISSING = devices.missing()
+needs_cortex_m = pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
+
+
+def aarch64(program: Path) -> list[str]:
+    """Compile the driver for Linux on 64-bit ARM, and return the command that runs it."""
+    packages = {
+        "aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu libc6-dev-arm64-cross",
+        "qemu-aarch64": "qemu-user",
+    }
+    for tool, package in packages.items():
+        if shutil.which(tool) is None:
+            pytest.skip(f"there is no {tool}; on Debian: apt-get install {package}")
+    compiler = ["aarch64-linux-gnu-gcc", *STRICT, "-O3", "-static"]
+    subprocess.run([*compiler, *SOURCES, "-o", program], check=True)
+    return ["qemu-aarch64", f"{program}", '"$@"']
+
+
+def cortex_m4(program: Path) -> list[str]:
+    """Compile it for a machine without an operating system; newlib asks the host for files."""
+    if MISSING is not None:
+        pytest.skip(MISSING)
+    host = ["--specs=rdimon.specs", f"-Wl,-T,{devices.MEMORY}"]
+    devices.compile_for("cortex-m4", program, *STRICT, "-O2", *host, *SOURCES)
+    command = devices.emulator("cortex-m4", "arg=driver", 'arg="$1"')
+    return [*command, "-kernel", f"{program}"]
+
+
+@pytest.fixture(scope="module", params=[aarch64, cortex_m4], ids=lambda target: target.__name__)
+def driver(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A program of this machine, as far as who runs it can tell."""
+    folder = tmp_path_factory.mktemp("target")
+    command = " ".join(request.param(folder / "program"))
+    script = folder / "driver"
+    script.write_text(f"#!/bin/sh\nexec {command}\n")
+    script.chmod(0o755)
+    return script
+
+
+@pytest.mark.parametrize("zeros", [0.0, 0.97])
+@pytest.mark.parametrize("precision", ["binary", "ternary", "int4", "int8"])
+def test_any_weights_will_do_packed_or_sparse(
+    driver: Path, precision: Precision, zeros: float, tmp_path: Path
+) -> None:
+    held = make(first=precision, later=precision, zeros=zeros, layers=4)
+    assert_alike(driver, held, TEXTS, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def texts(data_folder: Path) -> list[str]:
+    from neuralbits.model_training.data.load import load_file
+
+    return load_file(data_folder / "clinc150" / "test.csv").examples.texts
+
+
+@pytest.mark.parametrize("driver", [aarch64], ids=["aarch64"], indirect=True)
+def test_a_program_explains_as_the_reference_does(driver: Path, tmp_path: Path) -> None:
+    assert_explained_alike(driver, make(), TEXTS, tmp_path)
+
+
+def assert_those_of_this_machine(
+    texts: Sequence[str], scores: npt.NDArray[Any], answers: Mapping[str, Sequence[Any]]
+) -> None:
+    """Compare answers to CLINC150's test split with those that this machine's processor gives."""
+    classifier = neuralbits.load(CLINC150)
+    expected = classifier.scores(texts)
+    assert np.array_equal(scores, expected)
+    assert np.array_equal(answers["lead"], lead(expected))
+    predictions = classifier.classify_batch(texts)
+    labels = classifier.manifest.labels
+    assert [labels[intent] for intent in answers["intent"]] == [each.intent for each in predictions]
+    assert [bool(each) for each in answers["in_scope"]] == [each.in_scope for each in predictions]
+    assert {each.in_scope for each in predictions} == {True, False}
+
+
+@pytest.mark.parametrize("driver", [aarch64], ids=["aarch64"], indirect=True)
+def test_a_program_answers_as_this_machine_does(
+    driver: Path, texts: list[str], tmp_path: Path
+) -> None:
+    answers = run(driver, CLINC150.read_bytes(), texts, tmp_path)
+    fields = {name: [answer[name] for answer in answers] for name in ("lead", "intent", "in_scope")}
+    assert_those_of_this_machine(texts, np.array([each["scores"] for each in answers]), fields)
+
+
+@needs_cortex_m
+@pytest.mark.parametrize("processor", devices.DEVICES)
+def test_a_firmware_answers_as_this_machine_does(
+    processor: str, texts: list[str], tmp_path: Path
+) -> None:
+    program = devices.firmware(processor, "-Os", CLINC150, tmp_path)
+    _, answers = devices.run(processor, program, texts)
+    assert_those_of_this_machine(texts, answers["scores"], answers)
+
+
+@needs_cortex_m
+def test_an_emulator_counts_the_same_instructions_whenever_it_runs(tmp_path: Path) -> None:
+    program = devices.firmware("cortex-m0", "-Os", CLINC150, tmp_path)
+    texts = ["turn off the lamp", "", "turn off the lamp", "turn off the lamp in the kitchen"]
+    _, answers = devices.run("cortex-m0", program, texts, counted=True)
+    assert np.array_equal(answers, devices.run("cortex-m0", program, texts, counted=True)[1])
+    lamp, empty, again, kitchen = map(int, answers["ticks"])
+    assert empty < lamp < kitchen
+    assert abs(lamp - again) <= 1  # a tick is many instructions
+
+
+@needs_cortex_m
+def test_a_firmware_refuses_what_is_no_artifact(tmp_path: Path) -> None:
+    (tmp_path / "foreign").write_bytes(b"PK\x03\x04" * 100)
+    program = devices.firmware("cortex-m0", "-Os", tmp_path / "foreign", tmp_path)
+    with pytest.raises(subprocess.CalledProcessError):
+        devices.run("cortex-m0", program, ["lamp"])
+
+
+@needs_cortex_m
+@pytest.mark.parametrize("processor", devices.DEVICES)
+def test_scores_need_no_floating_point_and_no_variables(processor: str, tmp_path: Path) -> None:
+    # Neither processor has instructions for floating point: each operation is a routine of libgcc.
+    routine = re.compile(r"\b__aeabi_(?:c?[df]|u?[il]2[df])\w+$", re.MULTILINE)
+    called, variables = {}, {}
+    for what, functions in devices.FUNCTIONS.items():
+        program = devices.kernel_alone(processor, "-Os", functions, tmp_path)
+        listed = subprocess.run(
+            ["arm-none-eabi-nm", program], capture_output=True, text=True, check=True
+        ).stdout
+        assert "T neuralbits_score\n" in listed
+        called[what] = set(routine.findall(listed))
+        variables[what] = devices.sizes(program)["data"] + devices.sizes(program)["bss"]
+    assert called["scores alone"] == set()
+    assert "__aeabi_ddiv" in called["and opening a file"]  # the scale by the temperature
+    assert set(variables.values()) == {0}
+
+
+@needs_cortex_m
+def test_what_is_printed_of_an_artifact_adds_up(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(devices, "LEVELS", ("-Os",))
+    devices.print_artifacts([CLINC150], ["turn off the lamp"], tmp_path)
+    rows = [
+        [int(cell.replace(",", "")) for cell in re.findall(r" ([\d,]+) (?=\|)", line)]
+        for line in capsys.readouterr().out.splitlines()
+        if line.startswith("| clinc150 |")
+    ]
+    memory, *time = rows
+    size, bits, units, *parts, in_all = memory
+    assert size == CLINC150.stat().st_size
+    assert sum(parts) == in_all < 16 * 1024
+    assert [each[0] > size for each in time] == [True] * len(devices.DEVICES)
+    # The first layer reads 32 bits at a time, and takes more than one instruction for it.
+    assert all(bits * units / 32 < empty < text for *_, empty, text, _ in time)
+
+
+@needs_cortex_m
+def test_an_artifact_that_a_device_has_no_room_for_is_told(tmp_path: Path) -> None:
+    held = make(Projection(functions=128, dimensions=64))
+    artifact.write(held, tmp_path / "large.safetensors")
+    with pytest.raises(NeuralbitsError, match=r"large\.safetensors can't be used .*memory\.ld"):
+        devices.print_artifacts([tmp_path / "large.safetensors"], [""], tmp_path)

@@ -1,0 +1,93 @@
+"""The kernel under Valgrind: it reads nothing that nobody wrote, and leaves nothing behind.
+
+AddressSanitizer (test_kernel.py) sees steps beyond a buffer, but not a decision that hangs on bytes
+of the scratch buffer which nobody has set.
+"""
+
+import shutil
+import subprocess
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from tests.kernel.test_kernel import COMPILER, SOURCES, STRICT
+from tests.kernel.test_kernel import TEXTS as PLAIN
+from tools.compare_random import texts
+from tools.make_fuzz_corpus import corpus
+
+VALGRIND = shutil.which("valgrind")
+MEMCHECK = ["--quiet", "--error-exitcode=99", "--leak-check=full", "--show-leak-kinds=all"]
+
+pytestmark = [
+    pytest.mark.skipif(COMPILER is None, reason="there is no C compiler"),
+    pytest.mark.skipif(VALGRIND is None, reason="valgrind isn't installed"),
+]
+
+CORPUS = corpus()
+ARTIFACTS = [path for path in CORPUS if path.endswith(".safetensors")]
+GIVEN = [*(text.encode() for text in PLAIN), *islice(texts(Random(2)), 50)]
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("valgrind") / "driver"
+    assert COMPILER is not None
+    flags = [*STRICT, "-O1", "-g", "-DVERSIONS=0"]  # Valgrind doesn't know AVX-512
+    subprocess.run([COMPILER, *flags, *SOURCES, "-o", path], check=True)
+    return path
+
+
+def check(
+    driver: Path, content: bytes, folder: Path, texts: Sequence[bytes] = GIVEN, *arguments: str
+) -> list[bytes]:
+    """Return what the kernel says under Valgrind, which has nothing to say."""
+    assert VALGRIND is not None
+    path = folder / "model.safetensors"
+    path.write_bytes(content)
+    given = b"".join(len(text).to_bytes(4, "little") + text for text in texts)
+    ran = subprocess.run(
+        [VALGRIND, *MEMCHECK, driver, path, *arguments],
+        input=given,
+        capture_output=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr.decode()
+    assert not ran.stderr, ran.stderr.decode()
+    return ran.stdout.splitlines()
+
+
+@pytest.mark.parametrize("path", ARTIFACTS)
+def test_texts_are_answered_without_an_error_or_a_leak(
+    driver: Path, path: str, tmp_path: Path
+) -> None:
+    answers = check(driver, CORPUS[path], tmp_path)
+    refused = path in ("open/five-layers.safetensors", "open/float.safetensors")
+    assert len(answers) == (1 if refused else len(GIVEN))
+
+
+@pytest.mark.parametrize("name", ["removed", "blocks", "sparse-int4", "wide"])
+def test_texts_are_explained_without_an_error_or_a_leak(
+    driver: Path, name: str, tmp_path: Path
+) -> None:
+    short = sorted(GIVEN, key=len)[:40]
+    content = CORPUS[f"open/{name}.safetensors"]
+    assert len(check(driver, content, tmp_path, short, "explain")) == 40
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_hostile_files_are_refused_or_answered_without_an_error_or_a_leak(
+    driver: Path, seed: int, tmp_path: Path
+) -> None:
+    random = Random(seed)
+    content = bytearray(CORPUS[random.choice(ARTIFACTS)])
+    header = 8 + int.from_bytes(content[:8], "little")
+    if seed % 3 == 0:
+        del content[random.randrange(len(content)) :]
+    for _ in range(seed % 3):  # numbers of the header, bytes of the tensors
+        digits = [place for place in range(8, header) if chr(content[place]).isdigit()]
+        content[random.choice(digits)] = ord(random.choice("0123456789"))
+        content[random.randrange(header, len(content))] = random.randrange(256)
+    check(driver, bytes(content), tmp_path)

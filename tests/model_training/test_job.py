@@ -1,0 +1,363 @@
+"""The offline job as its users meet it: real processes, killed, stopped, and gone on with."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from itertools import cycle
+from pathlib import Path
+
+import pytest
+import torch
+
+import neuralbits
+from neuralbits import artifact, cli
+from neuralbits.model_training import job
+from neuralbits.model_training.compression import group_lasso
+from neuralbits.model_training import data
+from neuralbits.model_training.job import TrainingError
+from neuralbits.model_training.settings import Settings
+from tests.support.homes import UTTERANCES
+
+SIZE = 6 << 10
+EPOCHS = 40
+SMALL = [
+    f"epochs={EPOCHS}",
+    "batch_size=8",
+    "least_batches=1",
+    "trainer.buckets=512",
+    "trainer.embedding=16",
+    "trainer.hidden=16",
+]
+TRAIN = ["train", "--train", "homes.csv", "--output", "home.safetensors", "--max-size", str(SIZE)]
+COMMAND = [*TRAIN, *(word for setting in SMALL for word in ("--set", setting))]
+WRITTEN = {"home.safetensors", "home.md", "home.html", "home.metrics.json"}
+
+
+def write_homes(folder: Path) -> Path:
+    """Write the training data into a folder; return its path."""
+    rows = [
+        f"{text},{intent},{room}"
+        for intent, texts in UTTERANCES.items()
+        for text, room in zip(texts, cycle(["hall", "bath"]), strict=False)
+    ]
+    folder.mkdir(exist_ok=True)
+    (folder / "homes.csv").write_text("\n".join(["text,intent,room", *rows]))
+    return folder / "homes.csv"
+
+
+def start(folder: Path, *options: str) -> "subprocess.Popen[str]":
+    """Start training in a process of its own, in this folder."""
+    program = "from neuralbits.cli import main; main()"
+    return subprocess.Popen(
+        [sys.executable, "-c", program, *COMMAND, *options],
+        cwd=folder,
+        env=os.environ | {"COLUMNS": "200"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process: "subprocess.Popen[str]") -> str:
+    """Wait for training to end well; return what it said."""
+    _, said = process.communicate()
+    assert process.returncode == 0, said
+    return said
+
+
+def signal_after_the_first_epoch(process: "subprocess.Popen[str]", number: signal.Signals) -> str:
+    """Send a signal as soon as an epoch has ended; return what the process then still says."""
+    assert process.stderr is not None
+    line = process.stderr.readline()
+    assert line.startswith(f"epoch   1/{EPOCHS}"), line + process.stderr.read()
+    process.send_signal(number)
+    return process.communicate()[1]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a run that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    write_homes(folder)
+    finish(start(folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a run that was killed after its first checkpoint; don't change it."""
+    folder = tmp_path_factory.mktemp("killed")
+    write_homes(folder)
+    process = start(folder)
+    signal_after_the_first_epoch(process, signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    return folder
+
+
+def refusal(folder: Path, monkeypatch: pytest.MonkeyPatch, *options: str) -> str:
+    """Call the command in a folder; return the sentence that it exits with."""
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", ["neuralbits", *COMMAND, *options])
+    with pytest.raises(SystemExit) as exit_:
+        cli.main()
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    sentence = str(exit_.value)
+    assert sentence.startswith("neuralbits: ")
+    assert "\n" not in sentence
+    return sentence
+
+
+def test_the_artifact_its_card_its_report_and_its_figures_are_written_and_nothing_else(
+    uninterrupted: Path,
+) -> None:
+    assert {path.name for path in uninterrupted.iterdir()} == {"homes.csv", *WRITTEN}
+    digest = neuralbits.load(uninterrupted / "home.safetensors").manifest.digest
+    assert digest in (uninterrupted / "home.md").read_text()
+    assert (uninterrupted / "home.html").read_text().startswith("<!doctype html>")
+
+
+def test_the_artifact_fits_the_budget_and_understands_what_it_was_taught(
+    uninterrupted: Path,
+) -> None:
+    classifier = neuralbits.load(uninterrupted / "home.safetensors")
+    assert SIZE - 600 < classifier.manifest.size <= SIZE
+    assert classifier.manifest.size == (uninterrupted / "home.safetensors").stat().st_size
+    for intent, texts in UTTERANCES.items():
+        right = [classifier.classify(text).intent == intent for text in texts]
+        assert sum(right) >= len(right) - 1, intent
+
+
+def test_the_artifact_says_where_it_comes_from(uninterrupted: Path) -> None:
+    provenance = neuralbits.load(uninterrupted / "home.safetensors").manifest.provenance
+    figures = json.loads((uninterrupted / "home.metrics.json").read_text())
+    assert provenance == figures["provenance"]
+    assert provenance["seed"] == 0
+    assert provenance["neuralbits"] == neuralbits.__version__
+    assert provenance["command"] == " ".join(["neuralbits", *COMMAND])
+    assert provenance["data"]["sha256"] == {
+        "train": data.load_file(uninterrupted / "homes.csv").sha256
+    }
+    measured = figures["artifact"]["evaluation"]["validation"]
+    assert provenance["metrics"]["validation"]["accuracy"] == round(measured["accuracy"], 4)
+    assert [record["epoch"] for record in figures["history"]] == list(range(1, EPOCHS + 1))
+    assert figures["settings"]["epochs"] == EPOCHS
+
+
+def test_from_one_seed_another_process_makes_the_same_artifact_byte_for_byte(
+    uninterrupted: Path, tmp_path: Path
+) -> None:
+    write_homes(tmp_path)
+    finish(start(tmp_path))
+    again = (tmp_path / "home.safetensors").read_bytes()
+    assert again == (uninterrupted / "home.safetensors").read_bytes()
+
+
+def test_a_kill_leaves_a_checkpoint_and_no_half_written_artifact(killed: Path) -> None:
+    left = {path.name.removesuffix(".partial") for path in killed.iterdir()}
+    assert left == {"homes.csv", "home.safetensors.checkpoint"}
+
+
+def test_resumed_after_a_kill_the_artifact_is_that_of_an_uninterrupted_run(
+    killed: Path, uninterrupted: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(killed, tmp_path / "resumed")
+    said = finish(start(folder, "--resume"))
+    assert f"epoch   1/{EPOCHS}" not in said
+    resumed = (folder / "home.safetensors").read_bytes()
+    assert resumed == (uninterrupted / "home.safetensors").read_bytes()
+    assert {path.name for path in folder.iterdir()} == {"homes.csv", *WRITTEN}
+
+
+def test_ctrl_c_leaves_the_artifact_so_far_and_a_checkpoint_to_go_on_from(
+    uninterrupted: Path, tmp_path: Path
+) -> None:
+    write_homes(tmp_path)
+    process = start(tmp_path)
+    said = signal_after_the_first_epoch(process, signal.SIGINT)
+    assert "stopped; `--resume` goes on from the last epoch that ended" in said
+    assert "Traceback" not in said
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"homes.csv", "home.safetensors.checkpoint", *WRITTEN}
+    so_far = neuralbits.load(tmp_path / "home.safetensors")
+    assert so_far.classify("turn off the lamp").intent in UTTERANCES
+    history = json.loads((tmp_path / "home.metrics.json").read_text())["history"]
+    assert 1 <= len(history) < EPOCHS
+
+    finish(start(tmp_path, "--resume"))
+    resumed = (tmp_path / "home.safetensors").read_bytes()
+    assert resumed == (uninterrupted / "home.safetensors").read_bytes()
+    assert {path.name for path in tmp_path.iterdir()} == {"homes.csv", *WRITTEN}
+
+
+def test_stopped_before_the_first_epoch_ended_there_is_no_artifact(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGINT)
+
+    def interrupt_once_training_listens() -> None:
+        while signal.getsignal(signal.SIGINT) == before:
+            time.sleep(0.001)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    homes = data.from_files(write_homes(tmp_path / "homes"))
+    settings = Settings().override([*SMALL, "views=300"])  # a first epoch long enough to stop
+    output = tmp_path / "home.safetensors"
+    interrupter = threading.Thread(target=interrupt_once_training_listens, daemon=True)
+    interrupter.start()
+    with pytest.raises(TrainingError, match="stopped before there was a network to keep"):
+        job.train(settings, homes, output, max_size=SIZE, command="", device="cpu")
+    interrupter.join()
+    assert signal.getsignal(signal.SIGINT) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["homes"]
+
+
+def test_another_runs_checkpoint_is_not_overwritten_unknowingly(
+    killed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sentence = refusal(killed, monkeypatch)
+    assert "home.safetensors.checkpoint holds an unfinished run; go on with --resume" in sentence
+
+
+@pytest.mark.parametrize(
+    "change", [["--seed", "1"], ["--set", "ngram_dropout=0.1"], ["--max-size", "5KiB"]]
+)
+def test_a_run_with_other_settings_does_not_go_on_from_the_checkpoint(
+    change: list[str], killed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sentence = refusal(killed, monkeypatch, "--resume", *change)
+    assert "home.safetensors.checkpoint is of a run with other settings or other data" in sentence
+
+
+def test_a_run_on_other_data_does_not_go_on_from_the_checkpoint(
+    killed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shutil.copytree(killed, tmp_path / "changed")
+    with (folder / "homes.csv").open("a") as file:
+        file.write("\nstop the music,play_music,hall")
+    assert "other settings or other data" in refusal(folder, monkeypatch, "--resume")
+
+
+@pytest.mark.parametrize(
+    "damage", ["truncated", "altered", "emptied", "another file", "another torch file"]
+)
+def test_a_damaged_checkpoint_is_refused(
+    damage: str, killed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shutil.copytree(killed, tmp_path / "damaged")
+    checkpoint = folder / "home.safetensors.checkpoint"
+    if damage == "another torch file":
+        torch.save({"weights": torch.zeros(3)}, checkpoint)
+    else:
+        held = checkpoint.read_bytes()
+        middle = len(held) // 2  # among the weights
+        content = {
+            "truncated": held[:-100],
+            "altered": held[:middle] + bytes([held[middle] ^ 1]) + held[middle + 1 :],
+            "emptied": b"",
+            "another file": b"text,intent\n" * 100,
+        }
+        checkpoint.write_bytes(content[damage])
+    sentence = refusal(folder, monkeypatch, "--resume")
+    assert "home.safetensors.checkpoint can't be read" in sentence
+    assert sentence.endswith("delete it to start from the beginning")
+
+
+def test_a_checkpoint_of_other_labels_in_the_same_file_is_refused(
+    killed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sentence = refusal(killed, monkeypatch, "--resume", "--label-column", "room")
+    assert "other settings or other data" in sentence
+
+
+def test_widths_that_are_set_are_kept(tmp_path: Path) -> None:
+    write_homes(tmp_path)
+    paper = ["projection.stride=1", "projection.functions=72", "projection.dimensions=10"]
+    paper += ["projection.code_bits=1"]
+    settings = [*paper, "network.widths=", "network.first_precision=int8", "epochs=1"]
+    finish(start(tmp_path, *(word for setting in settings for word in ("--set", setting))))
+    held = artifact.read(tmp_path / "home.safetensors")
+    assert held.projection.bits == 720
+    assert [layer.inputs for layer in held.network.layers] == [720]
+
+
+def test_widths_that_are_set_but_too_large_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_homes(tmp_path)
+    sentence = refusal(tmp_path, monkeypatch, "--set", "network.widths=500")
+    assert "allow more by --max-size" in sentence
+
+
+def test_a_budget_that_nothing_fits_is_refused_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_homes(tmp_path)
+    assert "allow at least" in refusal(tmp_path, monkeypatch, "--max-size", "1KiB")
+
+
+@pytest.mark.parametrize("output", ["nowhere/home.safetensors", "home.md", "home"])
+def test_an_output_that_cannot_be_written_is_refused_before_training(
+    output: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_homes(tmp_path)
+    assert output.partition("/")[0] in refusal(tmp_path, monkeypatch, "--output", output)
+
+
+def test_a_pruned_artifact_fits_and_the_report_tells_how_sensitive_its_layers_are(
+    tmp_path: Path,
+) -> None:
+    homes = data.from_files(write_homes(tmp_path / "homes"))
+    pruning = ["first_share=0.9", "share=0.5", "sensitivity=true"]
+    settings = Settings().override(
+        [*SMALL, "epochs=3", "network.first_precision=ternary", *(f"pruning.{s}" for s in pruning)]
+    )
+    output = tmp_path / "home.safetensors"
+    report = job.train(settings, homes, output, max_size=SIZE, command="", device="cpu")
+    written = artifact.read(output)
+    assert written.size <= SIZE
+    for layer, share in zip(written.network.layers, (0.9, 0.5), strict=True):
+        assert (layer.weights == 0).sum() >= int(share * layer.weights.size)
+    figures = json.loads(output.with_suffix(".metrics.json").read_text())
+    measured = figures["sensitivities"]
+    assert {(each["layer"], each["pruned_share"]) for each in measured} >= {(0, 0.95), (1, 0.8)}
+    # Without a share more of it pruned, the network is as right as the artifact.
+    whole = [each["accuracy"] for each in measured if each["pruned_share"] == 0]
+    assert whole == [report.artifact.evaluation["validation"].accuracy] * 2
+    assert "Sensitivity to pruning" in output.with_suffix(".html").read_text()
+
+
+def test_an_artifact_holds_nothing_of_functions_that_group_lasso_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_lasso, "REMOVED_BELOW", 1.0)  # on so little data all are much alike
+    homes = data.from_files(write_homes(tmp_path / "homes"))
+    sizes = []
+    for penalty in (0, 0.1):
+        output = tmp_path / f"{penalty}.safetensors"
+        settings = Settings().override([*SMALL, "epochs=3", f"pruning.group_lasso={penalty}"])
+        job.train(settings, homes, output, max_size=SIZE, command="", device="cpu")
+        sizes.append(artifact.read(output).size)
+    held = artifact.read(output)
+    removed = len(held.projection.removed)
+    assert removed > 0
+    first = held.network.layers[0]
+    assert first.inputs == 64 * (held.projection.functions - removed)
+    saved = removed * 64 * first.units / 8
+    assert sizes[0] - saved <= sizes[1] <= sizes[0] - saved + 200  # their numbers are written down
+    classifier = neuralbits.load(output)
+    assert classifier.classify("turn off the lamp").intent in UTTERANCES
+
+
+def test_without_a_checkpoint_resuming_starts_from_the_beginning(tmp_path: Path) -> None:
+    homes = data.from_files(write_homes(tmp_path / "homes"))
+    settings = Settings().override([*SMALL, "epochs=2"])
+    output = tmp_path / "home.safetensors"
+    report = job.train(
+        settings, homes, output, max_size=SIZE, command="", resume=True, device="cpu"
+    )
+    assert [record.epoch for record in report.history] == [1, 2]
+    assert artifact.read(output).size == report.artifact.bytes <= SIZE

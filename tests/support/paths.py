@@ -1,0 +1,6 @@
+"""Where the repository's parts are."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+VECTORS = ROOT / "tests" / "vectors"
