@@ -3,7 +3,7 @@
 import sys
 
 try:
-    from neuralbits.app.server import serve
+    from .server import serve
 except ModuleNotFoundError as error:
     sys.exit(f"neuralbits: serving needs {error.name}: pip install 'neuralbits[serve]'")
 

@@ -10,7 +10,8 @@ from fastapi.responses import StreamingResponse
 from pydantic import TypeAdapter
 
 from neuralbits import Classifier, Prediction
-from neuralbits.app.metrics import Metrics
+
+from .metrics import Metrics
 
 _THREADS = 4  # the work is the processor's, so more of them would only take memory
 _AT_ONCE = 256  # texts of a batch that is answered in one go

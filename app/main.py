@@ -16,13 +16,15 @@ from pydantic import Field
 from starlette.routing import Route
 
 import neuralbits
-from neuralbits.app import batches, page, problems
-from neuralbits.app.batches import Workers
-from neuralbits.app.metrics import Metrics
-from neuralbits.app.middleware.admission import Guard
-from neuralbits.app.model_store import Reload, Served
-from neuralbits.app.routing import JSONRoute
-from neuralbits.app.schemas import (
+from neuralbits.explanation import MOST_NGRAMS, TooVaried
+
+from . import batches, page, problems
+from .batches import Workers
+from .metrics import Metrics
+from .middleware.admission import Guard
+from .model_store import Reload, Served
+from .routing import JSONRoute
+from .schemas import (
     MODEL_RESPONSE,
     PREDICTION_RESPONSE,
     PREDICTIONS_RESPONSE,
@@ -34,13 +36,12 @@ from neuralbits.app.schemas import (
     Predictions,
     Readiness,
 )
-from neuralbits.app.settings import Settings, StartupError
-from neuralbits.explanation import MOST_NGRAMS, TooVaried
+from .settings import Settings, StartupError
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
-    from neuralbits.app.prometheus import Exposition
+    from .prometheus import Exposition
 
 # A text up to this long is classified on the event loop: handing it to a thread and back would
 # take about as long.
@@ -191,7 +192,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @functools.cache
     def exposition() -> "Exposition":
-        from neuralbits.app.prometheus import Exposition
+        from .prometheus import Exposition
 
         return Exposition(metrics, served)
 
@@ -212,7 +213,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             allow_headers=["Authorization", "Content-Type"],
         )
     if spans:
-        from neuralbits.app.middleware.tracing import Traces
+        from .middleware.tracing import Traces
 
         app.add_middleware(Traces, provider=spans, paths=paths)
     app.state.metrics = metrics
@@ -226,7 +227,7 @@ def _span_provider() -> "TracerProvider":
         StartupError: the packages that this takes aren't installed.
     """
     try:
-        from neuralbits.app.middleware import tracing
+        from .middleware import tracing
     except ModuleNotFoundError as error:
         raise StartupError(
             f"NEURALBITS_TRACES needs {error.name}: pip install 'neuralbits[traces]'"

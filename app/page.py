@@ -10,8 +10,8 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 
-from neuralbits.app.model_store import Served
-from neuralbits.app.problems import documented, problem
+from .model_store import Served
+from .problems import documented, problem
 
 _FEATURES = ("camera", "display-capture", "geolocation", "microphone", "payment", "usb")
 _HEADERS = {

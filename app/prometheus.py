@@ -22,8 +22,9 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.registry import Collector
 
 import neuralbits
-from neuralbits.app.metrics import Metrics
-from neuralbits.app.model_store import Served
+
+from .metrics import Metrics
+from .model_store import Served
 
 
 class Exposition(Collector):

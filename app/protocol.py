@@ -13,8 +13,8 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from neuralbits.app.metrics import Metrics
-from neuralbits.app.problems import PROBLEM_TYPE, problem
+from .metrics import Metrics
+from .problems import PROBLEM_TYPE, problem
 
 _MAX_HEAD = 32_768  # bytes of a request line and headers
 _LINGER = 1.0  # seconds to take in why a connection is closed

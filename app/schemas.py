@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from neuralbits import Explanation, Prediction
-from neuralbits.app.model_store import Reload
+
+from .model_store import Reload
 
 _PREDICTION = {
     "intent": "turn_off",

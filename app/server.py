@@ -11,10 +11,11 @@ from pathlib import Path
 import uvicorn
 
 from neuralbits import blas
-from neuralbits.app import logs
-from neuralbits.app.main import create_app
-from neuralbits.app.protocol import Connection
-from neuralbits.app.settings import Settings, StartupError
+
+from . import logs
+from .main import create_app
+from .protocol import Connection
+from .settings import Settings, StartupError
 
 _GRACE = 10  # seconds that requests in flight have to finish: what Docker waits before it kills
 _LOG = logging.getLogger("neuralbits")

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from neuralbits.app.api_keys import KeyHash, key_hash
+from .api_keys import KeyHash, key_hash
 
 SHIPPED_ARTIFACT = Path(__file__).parents[1] / "shipped" / "home-assistant-en.safetensors"
 

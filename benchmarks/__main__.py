@@ -14,8 +14,8 @@ from benchmarks.results import Results, Run
 from benchmarks.trainings import ROOT, interruptible, run_all
 from neuralbits.errors import NeuralbitsError, ending_in_a_sentence
 from neuralbits.files import locked
-from neuralbits.model_training.budget import parse_size
 from neuralbits.model_training import data
+from neuralbits.model_training.budget import parse_size
 from neuralbits.model_training.data.public import PUBLIC
 from neuralbits.model_training.settings import Settings
 

@@ -17,7 +17,7 @@ from benchmarks.answering import Answers
 from benchmarks.figures import Figures
 from benchmarks.plan import Contestant
 from benchmarks.trainings import ENVIRONMENT, ROOT, BenchmarkError
-from neuralbits.model_training.data.load import Examples, TrainingData
+from neuralbits.model_training.data import Examples, TrainingData
 from neuralbits.model_training.evaluation import calibration
 from neuralbits.model_training.evaluation.metrics import TIMED_TEXTS
 from neuralbits.model_training.views.typos import slip

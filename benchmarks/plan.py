@@ -11,7 +11,7 @@ import torch
 
 from benchmarks.trainings import ROOT, BenchmarkError, Training, code_digest
 from neuralbits.files import replacing
-from neuralbits.model_training.data.load import Examples, TrainingData
+from neuralbits.model_training.data import Examples, TrainingData
 
 FASTTEXT = "fastText, quantised"
 LINEAR_SVC = "TF-IDF + LinearSVC"

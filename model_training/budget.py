@@ -11,10 +11,11 @@ import torch
 from neuralbits import artifact
 from neuralbits.artifact import Artifact
 from neuralbits.errors import NeuralbitsError
-from neuralbits.model_training.compression.pruning import pruned_weights
-from neuralbits.model_training.networks.projection_network import ProjectionNetwork
-from neuralbits.model_training.settings import Settings
 from neuralbits.network import Layer
+
+from .compression.pruning import pruned_weights
+from .networks.projection_network import ProjectionNetwork
+from .settings import Settings
 
 DIMENSIONS = 64
 FUNCTIONS = (64, 32, 16, 8, 4)

@@ -20,21 +20,22 @@ from neuralbits import artifact, reference
 from neuralbits.artifact import Artifact
 from neuralbits.errors import NeuralbitsError
 from neuralbits.files import replacing
-from neuralbits.model_training import budget
-from neuralbits.model_training.data.load import TrainingData
-from neuralbits.model_training.evaluation import calibration
-from neuralbits.model_training.evaluation.metrics import (
+from neuralbits.network import lead
+
+from . import budget
+from .data import TrainingData
+from .evaluation import calibration
+from .evaluation.metrics import (
     Evaluation,
     Scorer,
     evaluate_scorer,
     microseconds_per_text,
 )
-from neuralbits.model_training.evaluation.model_card import model_card
-from neuralbits.model_training.evaluation.report import Measured, TrainingReport, write_report
-from neuralbits.model_training.loop.history import EpochRecord
-from neuralbits.model_training.loop.joint import JointTraining, Stopped
-from neuralbits.model_training.settings import Settings
-from neuralbits.network import lead
+from .evaluation.model_card import model_card
+from .evaluation.report import Measured, TrainingReport, write_report
+from .loop.history import EpochRecord
+from .loop.joint import JointTraining, Stopped
+from .settings import Settings
 
 
 class TrainingError(NeuralbitsError):

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import NamedTuple, TypeVar
 
 from neuralbits.errors import NeuralbitsError
-from neuralbits.model_training.compression.low_rank import LowRankSettings
-from neuralbits.model_training.compression.pruning import PruningSettings
-from neuralbits.model_training.networks.losses import Objective
-from neuralbits.model_training.networks.projection_network import NetworkSettings
-from neuralbits.model_training.networks.specialists import SpecialistSettings
-from neuralbits.model_training.networks.trainers import TrainerSettings
 from neuralbits.projection import Projection
+
+from .compression.low_rank import LowRankSettings
+from .compression.pruning import PruningSettings
+from .networks.losses import Objective
+from .networks.projection_network import NetworkSettings
+from .networks.specialists import SpecialistSettings
+from .networks.trainers import TrainerSettings
 
 
 class SettingsError(NeuralbitsError):

@@ -19,7 +19,7 @@ from neuralbits.errors import NeuralbitsError, ending_in_a_sentence
 from neuralbits.tables import Format
 
 if TYPE_CHECKING:
-    from neuralbits.model_training.data.load import TrainingData
+    from neuralbits.model_training.data import TrainingData
 
 cli = typer.Typer(
     help="Intent detection small enough for any device.",

@@ -11,7 +11,7 @@ from tests.support.homes import UTTERANCES, make_artifact
 from tests.support.paths import ROOT
 
 if TYPE_CHECKING:
-    from neuralbits.model_training.data.load import TrainingData
+    from neuralbits.model_training.data import TrainingData
 
 
 @pytest.fixture(scope="session")

@@ -13,10 +13,10 @@ from fastapi.responses import Response
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from neuralbits.app import api_keys
-from neuralbits.app.metrics import Metrics
-from neuralbits.app.problems import problem
-from neuralbits.app.settings import Settings
+from .. import api_keys
+from ..metrics import Metrics
+from ..problems import problem
+from ..settings import Settings
 
 _LOG = logging.getLogger("neuralbits")
 _PUBLIC = {"/", "/neuralbits.mjs", "/healthz", "/readyz", "/docs", "/openapi.json"}

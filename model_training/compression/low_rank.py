@@ -24,7 +24,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from neuralbits.errors import NeuralbitsError
-from neuralbits.model_training.networks.projection_network import (
+
+from ..networks.projection_network import (
     HiddenLayer,
     NetworkSettings,
     ProjectionNetwork,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from neuralbits.model_training.networks.projection_network import ProjectionNetwork, QuantisedLinear
+from ..networks.projection_network import ProjectionNetwork, QuantisedLinear
 
 
 @dataclass(frozen=True)

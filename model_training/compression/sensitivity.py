@@ -9,9 +9,10 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 
-from neuralbits.model_training.compression.pruning import kept_weights, linears
-from neuralbits.model_training.networks.projection_network import ProjectionNetwork
 from neuralbits.network import Network
+
+from ..networks.projection_network import ProjectionNetwork
+from .pruning import kept_weights, linears
 
 SHARES = (0.0, 0.25, 0.5, 0.7, 0.8, 0.9, 0.95)
 

@@ -24,17 +24,13 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-from neuralbits.errors import NeuralbitsError
+from .examples import DataError
 
 GITHUB = "https://raw.githubusercontent.com"
 TIMEOUT = 30.0  # seconds without an answer
 
 Fetch = Callable[[str], str]
 Tables = dict[str, Iterable[tuple[str, str]]]  # the file's stem -> (text, intent)
-
-
-class DataError(NeuralbitsError):
-    """Data that can't be had or can't be used; the message says why, and how to mend it."""
 
 
 @dataclass(frozen=True)

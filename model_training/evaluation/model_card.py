@@ -10,8 +10,9 @@ import shlex
 from collections.abc import Iterable, Sequence
 
 from neuralbits.artifact import Artifact
-from neuralbits.model_training.evaluation.metrics import Evaluation
-from neuralbits.model_training.evaluation.report import (
+
+from .metrics import Evaluation
+from .report import (
     TrainingReport,
     comparison,
     flat,

@@ -19,10 +19,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from neuralbits.files import replacing
-from neuralbits.model_training.compression.sensitivity import Sensitivity
-from neuralbits.model_training.data.load import DataReport
-from neuralbits.model_training.evaluation.metrics import Evaluation, Microseconds
-from neuralbits.model_training.loop.history import EpochRecord
+
+from ..compression.sensitivity import Sensitivity
+from ..data import DataReport
+from ..loop.history import EpochRecord
+from .metrics import Evaluation, Microseconds
 
 SCHEMA = 1
 LISTED_INTENTS, LISTED_VALUES = 30, 20

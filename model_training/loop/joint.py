@@ -20,19 +20,20 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from neuralbits.model_training.compression import group_lasso, low_rank
-from neuralbits.model_training.compression.pruning import Pruning
-from neuralbits.model_training.compression.sensitivity import Sensitivity, sensitivities
-from neuralbits.model_training.data.load import TrainingData
-from neuralbits.model_training.loop.history import EpochRecord
-from neuralbits.model_training.loop.optimiser import Optimiser
-from neuralbits.model_training.networks.projection_network import ProjectionNetwork
-from neuralbits.model_training.networks.specialists import Specialists, confusable
-from neuralbits.model_training.networks.trainers import Ensemble, TokenCorpus
-from neuralbits.model_training.settings import Settings
-from neuralbits.model_training.views.batches import Batch, Batches
-from neuralbits.model_training.views.corpus import ObservedNgrams
 from neuralbits.network import Network, read
+
+from ..compression import group_lasso, low_rank
+from ..compression.pruning import Pruning
+from ..compression.sensitivity import Sensitivity, sensitivities
+from ..data import TrainingData
+from ..networks.projection_network import ProjectionNetwork
+from ..networks.specialists import Specialists, confusable
+from ..networks.trainers import Ensemble, TokenCorpus
+from ..settings import Settings
+from ..views.batches import Batch, Batches
+from ..views.corpus import ObservedNgrams
+from .history import EpochRecord
+from .optimiser import Optimiser
 
 _EVALUATED_AT_ONCE = 1024  # texts
 _PRUNED_EVERY = 32  # batches

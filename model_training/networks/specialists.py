@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from neuralbits.errors import NeuralbitsError
-from neuralbits.model_training.networks.trainers import TokenBatch, Trainer, TrainerSettings
+
+from .trainers import TokenBatch, Trainer, TrainerSettings
 
 
 class SpecialistError(NeuralbitsError):

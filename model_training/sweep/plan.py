@@ -9,12 +9,13 @@ from typing import NamedTuple
 
 from neuralbits import manifest
 from neuralbits.errors import NeuralbitsError
-from neuralbits.model_training import budget
-from neuralbits.model_training.data.load import TrainingData
-from neuralbits.model_training.settings import Settings
-from neuralbits.model_training.sweep.processes import Training
-from neuralbits.model_training.sweep.results import Swept
 from neuralbits.projection import Projection
+
+from .. import budget
+from ..data import TrainingData
+from ..settings import Settings
+from .processes import Training
+from .results import Swept
 
 BITS = "256,512,1024,2048,4096,8192"
 

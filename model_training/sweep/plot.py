@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from neuralbits.model_training.sweep.results import Point, Results, Spread, size_name
+from .results import Point, Results, Spread, size_name
 
 ARTIFACT, TRAINER, FAINT, LINES = "#2463c9", "#c2590c", "#5b6470", "#e3e6ea"
 """Blue and orange are told apart by every kind of colour vision."""

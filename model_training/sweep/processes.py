@@ -24,9 +24,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from neuralbits.errors import NeuralbitsError
-from neuralbits.model_training import job
-from neuralbits.model_training.data.load import TrainingData
-from neuralbits.model_training.settings import Settings
+
+from .. import job
+from ..data import TrainingData
+from ..settings import Settings
 
 _EPOCH = re.compile(r"epoch +(?P<epoch>\d+)/.* right: (?P<right>.+)")
 """What `job.train` prints after each epoch."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, Literal
 
-from neuralbits.model_training.evaluation.metrics import Microseconds
+from ..evaluation.metrics import Microseconds
 
 Swept = Literal["bits", "size"]
 

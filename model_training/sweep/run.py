@@ -21,13 +21,14 @@ import neuralbits
 from neuralbits import artifact
 from neuralbits.files import locked, replacing
 from neuralbits.manifest import ArtifactError
-from neuralbits.model_training.data.load import TrainingData
-from neuralbits.model_training.evaluation.metrics import microseconds_per_text
-from neuralbits.model_training.sweep.plan import Sweep, SweepError, SweptTraining
-from neuralbits.model_training.sweep.plot import svg
-from neuralbits.model_training.sweep.processes import Training, train_all
-from neuralbits.model_training.sweep.results import Results, Run
 from neuralbits.scoring import cores
+
+from ..data import TrainingData
+from ..evaluation.metrics import microseconds_per_text
+from .plan import Sweep, SweepError, SweptTraining
+from .plot import svg
+from .processes import Training, train_all
+from .results import Results, Run
 
 SCHEMA = 1
 """Of ``sweep.json``: grows when a field is renamed or removed, not when one is added."""

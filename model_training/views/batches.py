@@ -14,10 +14,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from neuralbits.model_training.data.load import TrainingData
-from neuralbits.model_training.settings import Settings
-from neuralbits.model_training.views.corpus import Dropping, ObservedNgrams
-from neuralbits.model_training.views.typos import slip
+from ..data import TrainingData
+from ..settings import Settings
+from .corpus import Dropping, ObservedNgrams
+from .typos import slip
 
 _PROJECTED_AHEAD = 4096  # texts
 _OUTLIER_SHARE = 1 / 32  # out-of-scope texts to a text in scope: more cost accuracy

@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from neuralbits import kernel, manifest, ngrams
-from neuralbits.model_training.views.sparse_projection import SparseProjection
 from neuralbits.projection import Projection
 from neuralbits.text import tokens
+
+from .sparse_projection import SparseProjection
 
 _CHUNK = 256  # texts at a time: what is handled at once stays in the cache
 

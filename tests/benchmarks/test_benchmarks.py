@@ -31,7 +31,7 @@ from benchmarks.trainings import ROOT, BenchmarkError, Training, code_digest, ru
 from neuralbits.errors import NeuralbitsError
 from neuralbits.files import locked
 from neuralbits.model_training import data
-from neuralbits.model_training.data.load import Examples
+from neuralbits.model_training.data import Examples
 from neuralbits.model_training.evaluation.metrics import evaluate, out_of_scope
 from neuralbits.model_training.settings import Settings
 

@@ -87,7 +87,7 @@ def test_any_weights_will_do_packed_or_sparse(
 
 @pytest.fixture(scope="module")
 def texts(data_folder: Path) -> list[str]:
-    from neuralbits.model_training.data.load import load_file
+    from neuralbits.model_training.data import load_file
 
     return load_file(data_folder / "clinc150" / "test.csv").examples.texts
 

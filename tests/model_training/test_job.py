@@ -16,9 +16,8 @@ import torch
 
 import neuralbits
 from neuralbits import artifact, cli
-from neuralbits.model_training import job
+from neuralbits.model_training import data, job
 from neuralbits.model_training.compression import group_lasso
-from neuralbits.model_training import data
 from neuralbits.model_training.job import TrainingError
 from neuralbits.model_training.settings import Settings
 from tests.support.homes import UTTERANCES

@@ -39,7 +39,7 @@ def test_clinc150_is_as_accurate_as_its_provenance_says(data_folder: Path) -> No
     evaluation = pytest.importorskip(
         "neuralbits.model_training.evaluation.metrics", reason="needs neuralbits[train]"
     )
-    from neuralbits.model_training.data.load import load_file
+    from neuralbits.model_training.data import load_file
 
     classifier = neuralbits.load(ARTIFACTS[0])
     test = load_file(data_folder / "clinc150" / "test.csv").examples

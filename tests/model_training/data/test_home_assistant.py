@@ -118,7 +118,7 @@ def test_home_assistants_own_matcher_hears_the_intent_in_each_sentence(english: 
 
 def test_the_same_seed_gives_the_same_sentences_in_every_process(english: Splits) -> None:
     program = (
-        "import hashlib; from model_training import home_assistant as h;"
+        "import hashlib; from neuralbits.model_training.data import home_assistant as h;"
         "print(hashlib.sha256(repr(h.load('en')).encode()).hexdigest())"
     )
     environment = os.environ | {"PYTHONHASHSEED": "1234"}

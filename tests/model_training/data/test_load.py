@@ -8,17 +8,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from neuralbits.model_training.data import home_assistant
-from neuralbits.model_training.data.load import (
+from neuralbits.model_training.data import (
+    DataError,
     DataFile,
     Examples,
     Finding,
-    _carve,
     from_files,
     from_name,
+    home_assistant,
     load_file,
+    splits,
 )
-from neuralbits.model_training.data.public import DataError
 from neuralbits.text import tokens
 
 HOME = [
@@ -324,7 +324,7 @@ class TestCarvingOutValidation:
         texts, intents = zip(*rows, strict=True)
         examples = Examples(texts, intents, tuple(range(len(rows))))
         try:
-            train, validation = _carve(DataFile("home.csv", "", examples), seed)
+            train, validation = splits.carve(DataFile("home.csv", "", examples), seed)
         except DataError:
             distinct = {(tuple(tokens(text))) for text in texts}
             assert len(distinct) <= 3  # at most one text an intent
@@ -342,7 +342,7 @@ class TestCarvingOutValidation:
 def test_of_rare_intents_a_tenth_of_all_texts_is_carved_out_not_one_of_each() -> None:
     texts = tuple(f"text {chr(97 + i)} {chr(97 + j)}" for i in range(20) for j in range(6))
     examples = Examples(texts, tuple(text.split()[1] for text in texts), tuple(range(120)))
-    train, validation = _carve(DataFile("home.csv", "", examples), seed=0)
+    train, validation = splits.carve(DataFile("home.csv", "", examples), seed=0)
     assert (len(train), len(validation)) == (108, 12)
     assert set(train.intents) == set(examples.intents)
 

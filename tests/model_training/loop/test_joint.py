@@ -10,7 +10,7 @@ import torch
 from neuralbits import artifact
 from neuralbits.artifact import Artifact
 from neuralbits.model_training.compression import group_lasso
-from neuralbits.model_training.data.load import Examples, TrainingData
+from neuralbits.model_training.data import Examples, TrainingData
 from neuralbits.model_training.loop.joint import JointTraining, Stopped
 from neuralbits.model_training.networks.specialists import SpecialistError
 from neuralbits.model_training.settings import Settings

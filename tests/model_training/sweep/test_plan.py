@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neuralbits.errors import NeuralbitsError
-from neuralbits.model_training.data.load import TrainingData
+from neuralbits.model_training.data import TrainingData
 from neuralbits.model_training.settings import Settings
 from neuralbits.model_training.sweep.plan import Sweep, SweepError, plan, with_bits
 from neuralbits.projection import Projection

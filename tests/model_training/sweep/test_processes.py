@@ -13,10 +13,10 @@ import pytest
 from rich.console import Console
 
 from neuralbits.model_training import job
-from neuralbits.model_training.data.load import TrainingData
+from neuralbits.model_training.data import TrainingData
 from neuralbits.model_training.settings import Settings
-from neuralbits.model_training.sweep.processes import Training
 from neuralbits.model_training.sweep import processes
+from neuralbits.model_training.sweep.processes import Training
 from neuralbits.projection import Projection
 
 SMALL = [

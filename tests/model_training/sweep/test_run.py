@@ -21,7 +21,7 @@ import neuralbits
 from neuralbits import artifact, cli
 from neuralbits.errors import NeuralbitsError
 from neuralbits.model_training import data
-from neuralbits.model_training.data.load import TrainingData
+from neuralbits.model_training.data import TrainingData
 from neuralbits.model_training.sweep import run as sweep_job
 from neuralbits.model_training.sweep.plan import Sweep, SweepError, plan
 from neuralbits.model_training.sweep.results import Results

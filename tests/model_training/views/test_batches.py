@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from neuralbits.model_training.data.load import Examples, TrainingData
+from neuralbits.model_training.data import Examples, TrainingData
 from neuralbits.model_training.settings import Settings
 from neuralbits.model_training.views.batches import Batch, Batches
 from neuralbits.projection import Projection

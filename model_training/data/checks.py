@@ -1,0 +1,92 @@
+"""Check files of examples one by one and against each other.
+
+Two texts are the same if they have the same tokens: to the classifier they are.
+"""
+
+from collections import Counter, defaultdict
+
+from neuralbits.text import key
+
+from .examples import OUT_OF_SCOPE, DataError, DataFile, Finding
+
+
+def repetitions(file: DataFile) -> list[Finding]:
+    """Find the texts that stand in a file again, with the same intent or with another."""
+    examples = file.examples + file.out_of_scope
+    intents_of: dict[str, dict[str, int]] = defaultdict(dict)  # text -> intent -> its first line
+    again: dict[str, list[int]] = {"duplicates": [], "contradictory labels": []}
+    first: dict[str, str] = {}
+    for text, intent, line in zip(examples.texts, examples.intents, examples.lines, strict=True):
+        seen = intents_of[key(text)]
+        if intent in seen:
+            what, sample = "duplicates", f"{_short(text)} also stands on line {seen[intent]}"
+        elif seen:
+            what = "contradictory labels"
+            other, at = next(iter(seen.items()))
+            sample = f"{_short(text)} is {intent} here and {other} on line {at}"
+        if seen:
+            again[what].append(line)
+            first.setdefault(what, sample)
+        seen.setdefault(intent, line)
+    return [
+        Finding(file.name, what, len(lines), tuple(sorted(lines)), first[what])
+        for what, lines in again.items()
+        if lines
+    ]
+
+
+def single_examples(train: DataFile) -> list[Finding]:
+    """Find the intents with one example: it is trained on, and nothing can measure it."""
+    counts = Counter(train.examples.intents)
+    single = [
+        (line, intent)
+        for intent, line in zip(train.examples.intents, train.examples.lines, strict=True)
+        if counts[intent] == 1
+    ]
+    if not single:
+        return []
+    lines = tuple(line for line, _ in single)
+    return [Finding(train.name, "intents with a single example", len(lines), lines, single[0][1])]
+
+
+def leaks(files: list[DataFile]) -> list[Finding]:
+    """Find the texts that an earlier file holds already, in scope or out of it."""
+    place: dict[str, str] = {}
+    found = []
+    for file in files:
+        examples = file.examples + file.out_of_scope
+        keys = [key(text) for text in examples.texts]
+        leaked = [i for i, known in enumerate(keys) if known in place]
+        if leaked:
+            lines = tuple(examples.lines[i] for i in leaked)
+            first = f"{_short(examples.texts[leaked[0]])} is {place[keys[leaked[0]]]}"
+            found.append(Finding(file.name, "texts seen before", len(lines), lines, first))
+        for text, line in zip(keys, examples.lines, strict=True):
+            place.setdefault(text, f"line {line} of {file.name}")
+    return found
+
+
+def refuse_unseen_intents(file: DataFile, train: DataFile) -> None:
+    """Check that a file has no intents that the training file lacks.
+
+    Raises:
+        DataError: it has.
+    """
+    known = set(train.examples.intents)
+    unseen: dict[str, int] = {}
+    for intent, line in zip(file.examples.intents, file.examples.lines, strict=True):
+        if intent not in known:
+            unseen.setdefault(intent, line)
+    if unseen:
+        places = ", ".join(
+            f"{intent!r} on line {line}" for intent, line in list(unseen.items())[:5]
+        )
+        raise DataError(
+            f"{file.name} holds {len(unseen)} intent{'s'[: len(unseen) != 1]} that {train.name} "
+            f"lacks ({places}): add training examples of them, or label the rows "
+            f"{OUT_OF_SCOPE!r} if the classifier is to refuse them"
+        )
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 60 else f"{text[:57]}…")
