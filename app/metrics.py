@@ -1,6 +1,6 @@
 """What is counted; never a text.
 
-Plain numbers under a lock, which a scrape turns into metrics (exposition.py): the counters of
+Plain numbers under a lock, which a scrape turns into metrics (prometheus.py): the counters of
 Prometheus' library take a lock and a look-up each, together as long as the kernel takes for a text.
 """
 
