@@ -1,6 +1,6 @@
 # make demo   train on the embedded data, compare, and serve on 127.0.0.1:8000
 # make test   all tests
-# make bench  train and measure neuralbits and its peers; some hours
+# make bench  train and measure neuralbits and its baselines; some hours
 # make bench-kernel  measure the kernel's speed; minutes
 # make bench-service  measure the service's speed and weight, by wrk; minutes
 # make soak   the service under mixed traffic for SECONDS: the table of docs/operations.md
@@ -20,7 +20,7 @@ TEST := .venv/.test
 # What the installed package is made from; the rest of it is used where it lies.
 BUILT_FROM := pyproject.toml constraints.txt neuralbits/_kernel.c $(wildcard kernel/*.[ch])
 DEMO := runs/home-assistant-en.safetensors
-PEERS := .venv-bench/.installed
+BASELINES := .venv-bench/.installed
 FUZZ_SECONDS ?= 60
 SECONDS ?= 600
 FUZZ_FLAGS := -std=c99 -O2 -g -Wall -Wextra -Wpedantic -Werror -DVERSIONS=0 \
@@ -52,10 +52,10 @@ artifacts: $(TRAIN)
 	$(BIN)/neuralbits train $(HOME_ASSISTANT) --output artifacts/home-assistant-en.safetensors
 	$(BIN)/neuralbits train --dataset clinc150 --output artifacts/clinc150.safetensors
 
-bench: $(TRAIN) $(PEERS)
+bench: $(TRAIN) $(BASELINES)
 	$(BIN)/python -m benchmarks
 
-bench-kernel: $(TRAIN) $(PEERS)
+bench-kernel: $(TRAIN) $(BASELINES)
 	$(BIN)/python -m benchmarks.kernel
 
 # It takes wrk (Debian: wrk).
@@ -110,7 +110,7 @@ $(TEST): $(BUILT_FROM) | $(BIN)/python
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[serve,train,test]'
 	@touch $@
 
-$(PEERS): benchmarks/requirements.txt $(BUILT_FROM)
+$(BASELINES): benchmarks/requirements.txt $(BUILT_FROM)
 	$(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/python -m pip install -q -r benchmarks/requirements.txt -e .
 	@touch $@

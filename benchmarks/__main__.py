@@ -9,8 +9,8 @@ from rich.console import Console
 from benchmarks import plan, results, tables
 from benchmarks.measure import measure
 from benchmarks.published import publish
-from benchmarks.reaches import LARGE, SMALL
 from benchmarks.results import Results, Run
+from benchmarks.targets import LARGE, SMALL
 from benchmarks.trainings import ROOT, interruptible, run_all
 from neuralbits.errors import NeuralbitsError, ending_in_a_sentence
 from neuralbits.files import locked
@@ -36,12 +36,11 @@ def bench(
     folder: Annotated[
         Path, typer.Option(help="Where models and results.json go; may hold an earlier run's.")
     ] = ROOT / "runs" / "bench",
-    peers: Annotated[Path, typer.Option(help="The Python of the peers' environment.")] = ROOT
-    / ".venv-bench"
-    / "bin"
-    / "python",
+    baselines: Annotated[
+        Path, typer.Option(help="The Python of the baselines' environment.")
+    ] = ROOT / ".venv-bench" / "bin" / "python",
 ) -> None:
-    """Train and measure neuralbits and its peers; the same command goes on after Ctrl-C."""
+    """Train and measure neuralbits and its baselines; the same command goes on after Ctrl-C."""
     console = Console(stderr=True)
     settings = set_ or []
     max_false_rejects = Settings().override(settings).max_false_rejects
@@ -65,21 +64,21 @@ def bench(
             (name, seed): data.from_name(name, seed=seed) for name in names for seed in numbers
         }
         planned = {
-            (name, seed): plan.contestants(
-                loaded[name, seed], seed, budgets, settings, folder, peers.absolute()
+            (name, seed): plan.systems(
+                loaded[name, seed], seed, budgets, settings, folder, baselines.absolute()
             )
             for name, seed in loaded
         }
-        everyone = [each for contestants in planned.values() for each in contestants]
+        everyone = [each for systems in planned.values() for each in systems]
         everyone.sort(
             key=lambda each: each.is_neuralbits
         )  # the quick ones, and their errors, first
         run_all([each.training for each in everyone], jobs, lock, console)
         runs = [
-            Run(name, seed, contestant, figures, versions)
-            for (name, seed), contestants in planned.items()
-            for contestant, (figures, versions) in measure(
-                contestants, loaded[name, seed], max_false_rejects, console
+            Run(name, seed, system, figures, versions)
+            for (name, seed), systems in planned.items()
+            for system, (figures, versions) in measure(
+                systems, loaded[name, seed], max_false_rejects, console
             ).items()
         ]
         reports = {name: loaded[name, numbers[0]].report for name in names}

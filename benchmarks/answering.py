@@ -1,8 +1,8 @@
-"""A contestant's side of the measuring: a process that holds one model and answers questions.
+"""A system's side of the measuring: a process that holds one model and answers questions.
 
 A question is a line of JSON on standard input, ``{"ask": …, "texts": […]}``; its answer is a line
 of JSON on standard output. This module imports the standard library alone: it runs in every
-contestant's environment, and its memory is in every contestant's figure.
+system's environment, and its memory is in every system's figure.
 """
 
 import json
@@ -69,7 +69,7 @@ def answer(load: Callable[[], Model], packages: Sequence[str]) -> None:
 def microseconds_per_text(
     classify: Callable[[list[str]], object], texts: list[str]
 ) -> dict[str, float]:
-    """Time a function as model_training/evaluation.py times a classifier.
+    """Time a function as model_training/evaluation/metrics.py times a classifier.
 
     Returns:
         Wall-clock microseconds per text: ``single``, the median over calls with one text, and

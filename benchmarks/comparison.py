@@ -13,14 +13,14 @@ class Row:
     ours: str
     theirs: str
     ratio: float
-    reach: float
+    target: float
     smaller_is_better: bool
     unit: str = " ×"
 
     @property
     def met(self) -> bool:
-        """Whether the ratio, not rounded, is within its reach."""
-        return self.ratio <= self.reach if self.smaller_is_better else self.ratio >= self.reach
+        """Whether the ratio, not rounded, is within its target."""
+        return self.ratio <= self.target if self.smaller_is_better else self.ratio >= self.target
 
     def cells(self) -> list[str]:
         """Return what stands in the line."""
@@ -32,13 +32,13 @@ class Row:
             self.ours,
             self.theirs,
             f"{scale * self.ratio:.2f}{self.unit}",
-            f"{sign} {scale * self.reach:g}{self.unit}",
+            f"{sign} {scale * self.target:g}{self.unit}",
             "yes" if self.met else "**no**",
         ]
 
 
 def table(what: str, rows: Sequence[Row]) -> list[str]:
     """Return the lines of a table in Markdown, its first column titled by what is compared."""
-    titles = [what, "against", "neuralbits", "the other", "ratio", "reach", "met"]
+    titles = [what, "against", "neuralbits", "the other", "ratio", "target", "met"]
     lines = [titles, ["---"] * len(titles), *(row.cells() for row in rows)]
     return ["| " + " | ".join(cells) + " |" for cells in lines]

@@ -1,4 +1,4 @@
-"""From a contestant's answers to its figures; the definitions are those of metrics.py.
+"""From a system's answers to its figures; the definitions are those of metrics.py.
 
 Unlike a classifier's own evaluation, these ask for no probability of every intent: a margin is a
 score, too. Every rate is a fraction between 0 and 1.
@@ -20,21 +20,21 @@ class OutOfScope(NamedTuple):
     auroc: float
     fpr_at_95_tpr: float
     """The share of the out-of-scope texts accepted where at least 95 % of the others are."""
-    caught: float
+    oos_recall: float
     """The share of the out-of-scope texts that is rejected."""
-    falsely_rejected: float
+    false_reject_rate: float
     """The share of the in-scope texts that is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Everything measured of one contestant, for one data set and one seed."""
+    """Everything measured of one system, for one data set and one seed."""
 
     accuracy: float
-    slipped_accuracy: float
-    """With one slip of the finger in every text."""
-    slip_loss: float
-    """What the slips cost."""
+    typo_accuracy: float
+    """With one typo in every text."""
+    typo_loss: float
+    """What the typos cost."""
     expected_calibration_error: float | None
     """None if the model gives no probabilities."""
     distance_from_trainer: float | None
@@ -53,8 +53,8 @@ class Figures:
     auroc: float | None = None
     """As in `OutOfScope`, as are the following; None if the data set has no out-of-scope texts."""
     fpr_at_95_tpr: float | None = None
-    caught: float | None = None
-    falsely_rejected: float | None = None
+    oos_recall: float | None = None
+    false_reject_rate: float | None = None
 
 
 def accuracy(answers: Answers, intents: Sequence[str]) -> float:
@@ -83,8 +83,8 @@ def out_of_scope(inside: Answers, outside: Answers, threshold: float) -> OutOfSc
     return OutOfScope(
         auroc=measured.auroc,
         fpr_at_95_tpr=measured.fpr_at_95_tpr,
-        caught=_rejected(outside, measured.caught),
-        falsely_rejected=_rejected(inside, measured.falsely_rejected),
+        oos_recall=_rejected(outside, measured.oos_recall),
+        false_reject_rate=_rejected(inside, measured.false_reject_rate),
     )
 
 

@@ -28,7 +28,7 @@ from neuralbits.model_training import data
 FOLDER = ROOT / "runs" / "bench"
 PAGE = ROOT / "benchmarks" / "KERNEL.md"
 ARTIFACT = ROOT / "artifacts" / "clinc150.safetensors"
-PEERS = ROOT / ".venv-bench" / "bin" / "python"
+BASELINES = ROOT / ".venv-bench" / "bin" / "python"
 
 
 Show = Callable[[float], str]
@@ -42,16 +42,16 @@ def _milli(nanoseconds: float) -> str:
     return f"{nanoseconds / 1e6:.0f} ms"
 
 
-def _time(work: str, against: str, times: Sequence[float], reach: float, show: Show) -> Row:
+def _time(work: str, against: str, times: Sequence[float], target: float, show: Show) -> Row:
     """Hold our time against the other's, of which it is to be a share."""
     ours, theirs = times
-    return Row(work, against, show(ours), show(theirs), ours / theirs, reach, True)
+    return Row(work, against, show(ours), show(theirs), ours / theirs, target, True)
 
 
-def _rate(work: str, against: str, times: Sequence[float], reach: float) -> Row:
+def _rate(work: str, against: str, times: Sequence[float], target: float) -> Row:
     """Hold our rate against the other's, of which it is to be a multiple; times of a text."""
     ours, theirs = times
-    return Row(work, against, _micro(ours), _micro(theirs), theirs / ours, reach, False)
+    return Row(work, against, _micro(ours), _micro(theirs), theirs / ours, target, False)
 
 
 def rows(measured: dict[str, Any]) -> list[Row]:
@@ -98,13 +98,13 @@ def bench() -> None:
         loaded = data.from_name("clinc150")
         (fasttext,) = (
             each.training
-            for each in plan.contestants(loaded, 0, [], [], FOLDER, PEERS)
+            for each in plan.systems(loaded, 0, [], [], FOLDER, BASELINES)
             if each.name == plan.FASTTEXT
         )
         run_all([fasttext], 1, lock, console)
         assert loaded.test is not None
         files = (str(ARTIFACT), str(fasttext.output))
-        command = [str(PEERS), "-m", "benchmarks.kernel_worker", *files]
+        command = [str(BASELINES), "-m", "benchmarks.kernel_worker", *files]
         console.print("measuring, for a minute or two", highlight=False)
         done = subprocess.run(
             command,

@@ -1,6 +1,6 @@
 """The kernel's speed, measured in one process beside fastText's and the reference's.
 
-Called ``kernel_worker ARTIFACT FASTTEXT_MODEL``, in the peers' environment, with a JSON list of
+Called ``kernel_worker ARTIFACT FASTTEXT_MODEL``, in the baselines' environment, with a JSON list of
 texts on standard input; prints what it measured as JSON.
 """
 
@@ -85,9 +85,9 @@ def starts(path: str, text: str) -> tuple[float, float]:
 
 def main() -> None:
     """Measure, and print."""
-    import fasttext  # which only the peers' environment has
+    import fasttext  # which only the baselines' environment has
 
-    from benchmarks.peers.fasttext_peer import prepare
+    from benchmarks.baselines.fasttext_baseline import prepare
 
     path, model_path = sys.argv[1:]
     texts: list[str] = json.load(sys.stdin)

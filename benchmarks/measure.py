@@ -1,4 +1,4 @@
-"""The measuring: every contestant's process is asked the same questions, by turns."""
+"""The measuring: every system's process is asked the same questions, by turns."""
 
 import json
 import statistics
@@ -15,25 +15,25 @@ from rich.console import Console
 from benchmarks import figures
 from benchmarks.answering import Answers
 from benchmarks.figures import Figures
-from benchmarks.plan import Contestant
+from benchmarks.plan import System
 from benchmarks.trainings import ENVIRONMENT, ROOT, BenchmarkError
 from neuralbits.model_training.data import Examples, TrainingData
 from neuralbits.model_training.evaluation import calibration
 from neuralbits.model_training.evaluation.metrics import TIMED_TEXTS
-from neuralbits.model_training.views.typos import slip
+from neuralbits.model_training.views.typos import typo
 
 ROUNDS = 3
-"""How often each contestant is timed, the others in between."""
-SLIPS_SEED = 0
+"""How often each system is timed, the others in between."""
+TYPOS_SEED = 0
 
 
 class Worker:
-    """A contestant's process; a context manager that ends it."""
+    """A system's process; a context manager that ends it."""
 
-    def __init__(self, contestant: Contestant) -> None:
-        self._name = contestant.training.name
+    def __init__(self, system: System) -> None:
+        self._name = system.training.name
         self._process = subprocess.Popen(
-            contestant.worker,
+            system.worker,
             cwd=ROOT,
             env=ENVIRONMENT,
             stdin=subprocess.PIPE,
@@ -44,7 +44,7 @@ class Worker:
         )
         try:
             self.versions: dict[str, str] = self._hear()
-            """Of the packages that do the contestant's work."""
+            """Of the packages that do the system's work."""
         except BaseException:
             self._end()
             raise
@@ -75,7 +75,7 @@ class Worker:
         return self._hear()
 
     def classify(self, texts: Sequence[str]) -> Answers:
-        """Let the contestant classify texts."""
+        """Let the system classify texts."""
         return Answers(**self.ask("classify", texts))
 
     def _end(self) -> None:
@@ -95,33 +95,33 @@ class Worker:
 
 
 def measure(
-    contestants: Sequence[Contestant],
+    systems: Sequence[System],
     data: TrainingData,
     max_false_rejects: float,
     console: Console,
 ) -> dict[str, tuple[Figures, dict[str, str]]]:
-    """Measure trained contestants on the test split of the data that they learnt from.
+    """Measure trained systems on the test split of the data that they learnt from.
 
     Args:
-        contestants: all trained.
+        systems: all trained.
         data: the very same for each.
-        max_false_rejects: the share of validation's in-scope texts below a peer's threshold.
+        max_false_rejects: the share of validation's in-scope texts below a baseline's threshold.
         console: where progress is shown.
 
     Returns:
-        By the contestants' names: the figures, and the versions of the packages that did the work.
+        By the systems' names: the figures, and the versions of the packages that did the work.
 
     Raises:
-        BenchmarkError: a contestant's process has ended.
+        BenchmarkError: a system's process has ended.
     """
     test = data.test
     assert test is not None
     timed = test.texts[:TIMED_TEXTS]
-    times: dict[str, list[dict[str, Any]]] = {each.name: [] for each in contestants}
+    times: dict[str, list[dict[str, Any]]] = {each.name: [] for each in systems}
     memory: dict[str, dict[str, Any]] = {}
     with ExitStack() as stack:
         workers: dict[str, Worker] = {}
-        for each in contestants:
+        for each in systems:
             workers[each.name] = stack.enter_context(Worker(each))
             # The first thing that the process does: nothing else is in the figure.
             memory[each.name] = workers[each.name].ask("memory", timed)
@@ -130,18 +130,18 @@ def measure(
                 console.print(f"timing {data.name}, {name}", highlight=False)
                 times[name].append(worker.ask("time", timed))
         measured = {}
-        for each in contestants:
+        for each in systems:
             console.print(f"measuring {each.training.name}", highlight=False)
             worker, single = workers[each.name], times[each.name]
             answers = worker.classify(test.texts)
             right = figures.accuracy(answers, test.intents)
-            slipped_right = figures.accuracy(worker.classify(slipped(test)), test.intents)
+            right_with_typo = figures.accuracy(worker.classify(misspelt(test)), test.intents)
             trainer = each.trainer_accuracy()
             outside = _out_of_scope(worker, answers, data, max_false_rejects)
             found = Figures(
                 accuracy=right,
-                slipped_accuracy=slipped_right,
-                slip_loss=right - slipped_right,
+                typo_accuracy=right_with_typo,
+                typo_loss=right - right_with_typo,
                 expected_calibration_error=figures.expected_calibration_error(
                     answers, test.intents
                 ),
@@ -158,10 +158,10 @@ def measure(
     return measured
 
 
-def slipped(examples: Examples) -> list[str]:
-    """Return the texts with one slip of the finger each: always the same ones."""
-    random = Random(SLIPS_SEED)
-    return [slip(text, random) for text in examples.texts]
+def misspelt(examples: Examples) -> list[str]:
+    """Return the texts with one typo each: always the same ones."""
+    random = Random(TYPOS_SEED)
+    return [typo(text, random) for text in examples.texts]
 
 
 def _out_of_scope(

@@ -1,4 +1,4 @@
-"""neuralbits as a contestant: the runtime alone, as it is served."""
+"""neuralbits as a system: the runtime alone, as it is served."""
 
 import sys
 from pathlib import Path

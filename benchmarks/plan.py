@@ -36,7 +36,7 @@ def neuralbits(size: str) -> str:
 
 
 @dataclass(frozen=True)
-class Contestant:
+class System:
     """One model of one kind, for one data set and one seed."""
 
     name: str
@@ -57,15 +57,15 @@ class Contestant:
         return float(figures["trainer"]["evaluation"]["test"]["accuracy"])
 
 
-def contestants(
+def systems(
     data: TrainingData,
     seed: int,
     sizes: Sequence[str],
     settings: Sequence[str],
     folder: Path,
-    peers_python: Path,
-) -> list[Contestant]:
-    """Return the contestants for a data set and a seed; writes the splits that the peers learn on.
+    baselines_python: Path,
+) -> list[System]:
+    """Return the systems for a data set and a seed; writes the splits that the baselines learn on.
 
     Args:
         data: of which `TrainingData.name` is a data set's.
@@ -73,15 +73,14 @@ def contestants(
         sizes: the budgets of neuralbits, such as ``64KiB``.
         settings: passed on to every ``neuralbits train`` as ``--set``.
         folder: where everything goes.
-        peers_python: the Python of the peers' environment.
+        baselines_python: the Python of the baselines' environment.
 
     Raises:
-        BenchmarkError: the peers have no environment.
+        BenchmarkError: the baselines have no environment.
     """
-    if not peers_python.exists():
+    if not baselines_python.exists():
         raise BenchmarkError(
-            f"there is no {peers_python}, the Python of the peers' environment: `make bench` makes "
-            "it, from benchmarks/requirements.txt"
+            f"there is no {baselines_python}, the Python of the baselines: `make bench` makes it"
         )
     stem = f"{data.name}-{seed}"
     learn = folder / f"{stem}.learn.json"
@@ -90,7 +89,7 @@ def contestants(
         file.write(content.encode())
     split = hashlib.sha256(content.encode()).hexdigest()
 
-    def ours(name: str, slug: str, size: str, extra: Sequence[str] = ()) -> Contestant:
+    def ours(name: str, slug: str, size: str, extra: Sequence[str] = ()) -> System:
         output = folder / f"{stem}-{slug}.safetensors"
         assignments = [word for each in (*settings, *extra) for word in ("--set", each)]
         training = Training(
@@ -109,11 +108,11 @@ def contestants(
             resume=("--resume",),
         )
         worker = (sys.executable, "-m", "benchmarks.neuralbits_worker", str(output))
-        return Contestant(name, training, worker)
+        return System(name, training, worker)
 
-    def peer(name: str, module: str, output: Path) -> Contestant:
-        run = (str(peers_python), "-m", f"benchmarks.peers.{module}")
-        source = ROOT / "benchmarks" / "peers" / f"{module}.py"
+    def baseline(name: str, module: str, output: Path) -> System:
+        run = (str(baselines_python), "-m", f"benchmarks.baselines.{module}")
+        source = ROOT / "benchmarks" / "baselines" / f"{module}.py"
         requirements = (ROOT / "benchmarks" / "requirements.txt").read_text()
         training = Training(
             name=f"{data.name} seed {seed}, {name}",
@@ -121,13 +120,13 @@ def contestants(
             output=output,
             inputs=(split, requirements, code_digest(source)),
         )
-        return Contestant(name, training, (*run, "answer", str(output)))
+        return System(name, training, (*run, "answer", str(output)))
 
     return [
         *(ours(neuralbits(size), size, size) for size in sizes),
         ours(PLAIN, "720-bits", PLAIN_SIZE, PLAIN_SETTINGS),
-        peer(FASTTEXT, "fasttext_peer", folder / f"{stem}-fasttext.ftz"),
-        peer(LINEAR_SVC, "linear_svc", folder / f"{stem}-linear-svc.joblib"),
+        baseline(FASTTEXT, "fasttext_baseline", folder / f"{stem}-fasttext.ftz"),
+        baseline(LINEAR_SVC, "linear_svc", folder / f"{stem}-linear-svc.joblib"),
     ]
 
 

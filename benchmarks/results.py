@@ -23,11 +23,11 @@ _SUMMARIES: dict[str, Callable[[list[float]], float]] = {
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One contestant, measured for one data set and one seed."""
+    """One system, measured for one data set and one seed."""
 
     dataset: str
     seed: int
-    contestant: str
+    system: str
     figures: Figures
     versions: dict[str, str]
     """Of the packages that did the work."""
@@ -45,30 +45,30 @@ class Results:
     conditions: dict[str, str]
 
     @property
-    def contestants(self) -> list[str]:
+    def systems(self) -> list[str]:
         """Their names, in the order in which they were measured."""
-        return list(dict.fromkeys(run.contestant for run in self.runs))
+        return list(dict.fromkeys(run.system for run in self.runs))
 
     @property
     def seeds(self) -> list[int]:
         """The seeds, in that order."""
         return list(dict.fromkeys(run.seed for run in self.runs))
 
-    def figure(self, dataset: str, contestant: str, name: str) -> float | None:
+    def figure(self, dataset: str, system: str, name: str) -> float | None:
         """Return a figure of `Figures` over the seeds; None if it wasn't measured."""
-        values = self._values(dataset, contestant, name)
+        values = self._values(dataset, system, name)
         return _SUMMARIES.get(name, statistics.fmean)(values) if values else None
 
-    def spread(self, dataset: str, contestant: str, name: str) -> float | None:
+    def spread(self, dataset: str, system: str, name: str) -> float | None:
         """Return the figure's standard deviation, that of a sample; None for a single seed."""
-        values = self._values(dataset, contestant, name)
+        values = self._values(dataset, system, name)
         return statistics.stdev(values) if len(values) > 1 else None
 
-    def _values(self, dataset: str, contestant: str, name: str) -> list[float]:
+    def _values(self, dataset: str, system: str, name: str) -> list[float]:
         found = (
             getattr(run.figures, name)
             for run in self.runs
-            if (run.dataset, run.contestant) == (dataset, contestant)
+            if (run.dataset, run.system) == (dataset, system)
         )
         return [value for value in found if value is not None]
 

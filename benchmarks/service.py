@@ -237,11 +237,11 @@ def _median_ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
 def rows(measured: dict[str, Any]) -> list[Row]:
     """Compare what was measured with what is to be reached."""
 
-    def against_bare(what: str, key: str, reach: float, less: bool, *shown: Any) -> Row:
+    def against_bare(what: str, key: str, target: float, less: bool, *shown: Any) -> Row:
         ours, bare = (measured[key][name] for name in MODULES)
         ratio = _median_ratio(ours, bare)
         bound = "the bare endpoint"
-        return Row(what, bound, _spread(ours, *shown), _spread(bare, *shown), ratio, reach, less)
+        return Row(what, bound, _spread(ours, *shown), _spread(bare, *shown), ratio, target, less)
 
     singles, batch = measured["singles"], measured["batch"]
     idle, beside = measured["idle"], measured["beside"]

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from benchmarks.reaches import REACHES, Reach
 from benchmarks.results import Results
+from benchmarks.targets import TARGETS, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +34,8 @@ def _mebibytes(size: float) -> str:
 
 COLUMNS = {
     "accuracy": Column("accuracy, %", _percent, max),
-    "slipped_accuracy": Column("with a slip, %", _percent, max),
-    "slip_loss": Column("lost by a slip, points", _percent),
+    "typo_accuracy": Column("with a typo, %", _percent, max),
+    "typo_loss": Column("lost by a typo, points", _percent),
     "expected_calibration_error": Column("calibration error, %", _percent),
     "bytes": Column("bytes", _whole),
     "microseconds_single": Column("µs a text, alone", _tenths),
@@ -45,11 +45,11 @@ COLUMNS = {
     "training_seconds": Column("training, s", _whole),
     "auroc": Column("AUROC", lambda value: f"{value:.4f}", max),
     "fpr_at_95_tpr": Column("FPR at 95 % TPR, %", _percent),
-    "caught": Column("out-of-scope caught, %", _percent, max),
-    "falsely_rejected": Column("in-scope rejected, %", _percent),
+    "oos_recall": Column("OOS recall, %", _percent, max),
+    "false_reject_rate": Column("false rejects, %", _percent),
     "distance_from_trainer": Column("distance from its trainer, points", _percent),
 }
-RIGHT = ("accuracy", "slipped_accuracy", "slip_loss", "expected_calibration_error")
+RIGHT = ("accuracy", "typo_accuracy", "typo_loss", "expected_calibration_error")
 COST = (
     "bytes",
     "microseconds_single",
@@ -58,7 +58,7 @@ COST = (
     "model_memory",
     "training_seconds",
 )
-OUT_OF_SCOPE = ("auroc", "fpr_at_95_tpr", "caught", "falsely_rejected")
+OUT_OF_SCOPE = ("auroc", "fpr_at_95_tpr", "oos_recall", "false_reject_rate")
 
 
 def markdown(results: Results, *, trial: bool) -> str:
@@ -69,7 +69,7 @@ def markdown(results: Results, *, trial: bool) -> str:
         for versions in dict.fromkeys(tuple(run.versions.items()) for run in results.runs)
     ]
     lines = [
-        "# neuralbits beside its peers",
+        "# neuralbits beside its baselines",
         "",
         "Written by `make bench`; benchmarks/README.md says what each figure means. Everything is",
         f"measured on the test split, with these seeds: {seeds}. Rates are their mean, ± standard",
@@ -92,7 +92,7 @@ def markdown(results: Results, *, trial: bool) -> str:
             *_table(results, name, COST),
             *_table(results, name, OUT_OF_SCOPE),
         ]
-    lines += ["## Reaches", "", *_reaches(results), "## Conditions", ""]
+    lines += ["## Targets", "", *_targets(results), "## Conditions", ""]
     lines += [f"- {what}: {value}" for what, value in results.conditions.items()]
     lines += [f"- measured with: {each}" for each in packages]
     lines += [f"- settings of neuralbits: {', '.join(results.settings) or 'the defaults'}"]
@@ -100,8 +100,8 @@ def markdown(results: Results, *, trial: bool) -> str:
 
 
 def _table(results: Results, dataset: str, names: Sequence[str]) -> list[str]:
-    """Return a table of the contestants; none if nobody has any of the figures."""
-    rows = {each: [each] for each in results.contestants}
+    """Return a table of the systems; none if nobody has any of the figures."""
+    rows = {each: [each] for each in results.systems}
     found = False
     for name in names:
         column = COLUMNS[name]
@@ -118,33 +118,33 @@ def _table(results: Results, dataset: str, names: Sequence[str]) -> list[str]:
     return _rows(["", *(COLUMNS[name].title for name in names)], rows.values())
 
 
-def _reaches(results: Results) -> list[str]:
+def _targets(results: Results) -> list[str]:
     rows = []
-    for reach in REACHES:
-        figure = results.figure(reach.dataset, reach.contestant, reach.figure)
+    for target in TARGETS:
+        figure = results.figure(target.dataset, target.system, target.figure)
         if figure is not None:
-            shown = _shown(results, reach.dataset, reach.contestant, reach.figure)
-            title = COLUMNS[reach.figure].title
-            met = "yes" if reach.met(figure) else "**no**"
-            rows.append([title, reach.dataset, reach.size, shown, _bound(reach), met])
-    return _rows(["", "data", "size", "measured", "reach", "met"], rows)
+            shown = _shown(results, target.dataset, target.system, target.figure)
+            title = COLUMNS[target.figure].title
+            met = "yes" if target.met(figure) else "**no**"
+            rows.append([title, target.dataset, target.size, shown, _bound(target), met])
+    return _rows(["", "data", "size", "measured", "target", "met"], rows)
 
 
-def _shown(results: Results, dataset: str, contestant: str, name: str) -> str:
-    figure = results.figure(dataset, contestant, name)
+def _shown(results: Results, dataset: str, system: str, name: str) -> str:
+    figure = results.figure(dataset, system, name)
     if figure is None:
         return "—"
-    spread = results.spread(dataset, contestant, name) if name == "accuracy" else None
+    spread = results.spread(dataset, system, name) if name == "accuracy" else None
     show = COLUMNS[name].show
     return show(figure) if spread is None else f"{show(figure)} ± {show(spread)}"
 
 
-def _bound(reach: Reach) -> str:
-    show = COLUMNS[reach.figure].show
-    if reach.least is not None:
-        return f"≥ {show(reach.least)}"
-    assert reach.most is not None
-    return f"≤ {show(reach.most)}"
+def _bound(target: Target) -> str:
+    show = COLUMNS[target.figure].show
+    if target.least is not None:
+        return f"≥ {show(target.least)}"
+    assert target.most is not None
+    return f"≤ {show(target.most)}"
 
 
 def _rows(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

@@ -36,7 +36,7 @@ class Settings:
     pruning: PruningSettings = field(default_factory=PruningSettings)
     seed: int = 0
     epochs: int = 15
-    least_batches: int = 128
+    min_batches: int = 128
     """Of an epoch: little data is gone through several times in each."""
     views: int = 2
     """How often an epoch shows the projection network each text, other parts of it dropped."""
@@ -44,8 +44,8 @@ class Settings:
     """From each text a share of its tokens is dropped, drawn between 0 and this every time."""
     ngram_dropout: float = 0.4
     """From what is left a share of its n-grams is dropped likewise."""
-    slips: float = 0.4
-    """The share of the views in which the text has one slip of the finger."""
+    typo_rate: float = 0.4
+    """The share of the views in which the text has one typo."""
     batch_size: int = 64
     trainer_learning_rate: float = 4e-3
     """The peak learning rate of the trainer, reached after a tenth of the run; then a cosine."""
@@ -60,10 +60,10 @@ class Settings:
         Raises:
             ValueError: a setting is out of its range; the sentence says which.
         """
-        for name, least in (("epochs", 1), ("least_batches", 1), ("views", 1), ("batch_size", 2)):
+        for name, least in (("epochs", 1), ("min_batches", 1), ("views", 1), ("batch_size", 2)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {least}")
-        for name in ("token_dropout", "ngram_dropout", "slips", "max_false_rejects"):
+        for name in ("token_dropout", "ngram_dropout", "typo_rate", "max_false_rejects"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, not within 0 and 1")
         for name in ("trainer_learning_rate", "projection_learning_rate"):

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-_LEAST_PART = 256  # texts that are worth a thread
+MIN_PART = 256  # texts that are worth a thread
 _NO_INTENT = "top_k is {}; ask for at least 1 intent"
 _NO_TEXT = "the text is of type {}, not a string"
 
@@ -78,7 +78,7 @@ class Classifier:
             raise ValueError(_NO_INTENT.format(top_k))
         if threads < 1:
             raise ValueError(f"threads is {threads}; it must be at least 1")
-        threads = min(threads, len(texts) // _LEAST_PART)
+        threads = min(threads, len(texts) // MIN_PART)
         if threads <= 1:
             return self._engine.classify(texts, top_k)
         from concurrent.futures import ThreadPoolExecutor

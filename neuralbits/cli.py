@@ -350,8 +350,8 @@ def evaluate(
     if (rejection := measured.out_of_scope) is not None:
         facts |= {
             "out-of-scope texts": f"{rejection.texts:,}",
-            "of them caught": f"{rejection.caught:.2%}",
-            "in-scope ones falsely rejected": f"{rejection.falsely_rejected:.2%}",
+            "OOS recall": f"{rejection.oos_recall:.2%}",
+            "false-reject rate": f"{rejection.false_reject_rate:.2%}",
             "AUROC": f"{rejection.auroc:.4f}",
             "false accepts at 95% true accepts": f"{rejection.fpr_at_95_tpr:.2%}",
         }

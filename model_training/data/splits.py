@@ -8,7 +8,7 @@ from neuralbits.text import key
 from .examples import DataError, DataFile, Examples
 
 VALIDATION_SHARE = 0.1  # of the texts, where no validation file is given
-_LEAST_VALIDATION = 10  # texts, or as many as there are intents
+MIN_VALIDATION = 10  # texts, or as many as there are intents
 
 
 def carve(train: DataFile, seed: int) -> tuple[Examples, Examples]:
@@ -37,7 +37,7 @@ def carve(train: DataFile, seed: int) -> tuple[Examples, Examples]:
             "be set aside: add examples, or give a file with --validation"
         )
     stratify = [intents[text] for text in texts]
-    least = min(len(set(stratify)), _LEAST_VALIDATION)
+    least = min(len(set(stratify)), MIN_VALIDATION)
     size = max(least, round(VALIDATION_SHARE * len(texts)))
     if size >= len(set(stratify)):
         _, chosen = train_test_split(texts, test_size=size, stratify=stratify, random_state=seed)

@@ -78,9 +78,9 @@ class OutOfScope:
     """The share of them that is accepted where at least 95 % of the in-scope texts are."""
     threshold: float
     """The least lead that is accepted."""
-    caught: float
+    oos_recall: float
     """The share of the out-of-scope texts whose lead lies below the threshold."""
-    falsely_rejected: float
+    false_reject_rate: float
     """The share of the in-scope texts whose lead does."""
     roc: tuple[tuple[float, float], ...]
     """At most `ROC_POINTS` points (false positive rate, true positive rate) of the curve."""
@@ -205,8 +205,8 @@ def out_of_scope(inside: ArrayLike, outside: ArrayLike, threshold: float) -> Out
         auroc=float(metrics.auc(fpr, tpr)),
         fpr_at_95_tpr=float(fpr[tpr >= 0.95][0]),
         threshold=threshold,
-        caught=float(np.mean(rejected < threshold)),
-        falsely_rejected=float(np.mean(accepted < threshold)),
+        oos_recall=float(np.mean(rejected < threshold)),
+        false_reject_rate=float(np.mean(accepted < threshold)),
         roc=tuple(zip(fpr[shown].tolist(), tpr[shown].tolist(), strict=True)),
     )
 

@@ -72,9 +72,9 @@ def _out_of_scope(evaluation: Evaluation, split: str) -> str:
     if outside is None:
         return "How many out-of-scope texts this catches was **not measured**: none were given."
     return (
-        f"On the {_line(split)} split this caught {percent(outside.caught)} of "
+        f"On the {_line(split)} split this rejected {percent(outside.oos_recall)} of "
         f"{outside.texts:,} out-of-scope texts, and falsely rejected "
-        f"{percent(outside.falsely_rejected)} of {evaluation.examples:,} in-scope ones "
+        f"{percent(outside.false_reject_rate)} of {evaluation.examples:,} in-scope ones "
         f"(AUROC {outside.auroc:.4f})."
     )
 
@@ -163,7 +163,7 @@ print(prediction.intent, prediction.confidence, prediction.in_scope)
 
 ## Measured
 
-Each figure names the split that it was measured on. Texts are caught or rejected at a threshold
+Each figure names the split that it was measured on. Texts are rejected at a threshold
 that each network got by the same policy on the validation split. The times are of the machine that
 trained.
 

@@ -91,11 +91,11 @@ def comparison(report: TrainingReport) -> list[tuple[str, str, str, str]]:
         ]
         if (ours_outside := evaluation.out_of_scope) and (theirs_outside := other.out_of_scope):
             rates += [
-                ("Out-of-scope texts caught", ours_outside.caught, theirs_outside.caught),
+                ("OOS recall", ours_outside.oos_recall, theirs_outside.oos_recall),
                 (
-                    "In-scope texts falsely rejected",
-                    ours_outside.falsely_rejected,
-                    theirs_outside.falsely_rejected,
+                    "False-reject rate",
+                    ours_outside.false_reject_rate,
+                    theirs_outside.false_reject_rate,
                 ),
             ]
         for title, a, b in rates:
@@ -244,7 +244,7 @@ def _out_of_scope(evaluation: Evaluation, split: str) -> str:
     def roc(figure: Figure) -> None:
         axes = figure.subplots()
         axes.plot(*zip(*outside.roc, strict=True), "C0", label="every threshold")
-        chosen = 1 - outside.caught, 1 - outside.falsely_rejected
+        chosen = 1 - outside.oos_recall, 1 - outside.false_reject_rate
         axes.plot(*chosen, "C1o", label=f"the artifact's: {outside.threshold:,.6g}")
         axes.plot([0, 1], [0, 1], "k--", label="chance")
         axes.set(xlabel="out-of-scope texts accepted", ylabel="in-scope texts accepted")
@@ -252,9 +252,9 @@ def _out_of_scope(evaluation: Evaluation, split: str) -> str:
 
     return (
         f"<p>Below the artifact's threshold, a lead of {outside.threshold:,.6g}, lie "
-        f"<strong>{percent(outside.caught)}</strong> of {outside.texts:,} out-of-scope texts "
-        f"(caught) and {percent(outside.falsely_rejected)} of the {escape(split)} split's "
-        f"{evaluation.examples:,} examples (falsely rejected). Where 95 % of those are accepted, "
+        f"<strong>{percent(outside.oos_recall)}</strong> of {outside.texts:,} out-of-scope texts "
+        f"(OOS recall) and {percent(outside.false_reject_rate)} of the {escape(split)} split's "
+        f"{evaluation.examples:,} examples (false-reject rate). Where 95 % of those are accepted, "
         f"{percent(outside.fpr_at_95_tpr)} of the out-of-scope texts are, too. The trainer's "
         "figures, in the first table, are at a threshold of its own, set by the same policy.</p>"
         f"{_chart(f'ROC curve of the lead; area below it: {outside.auroc:.4f}', roc)}"

@@ -31,7 +31,7 @@ from ..networks.specialists import Specialists, confusable
 from ..networks.trainers import Ensemble, TokenCorpus
 from ..settings import Settings
 from ..views.batches import Batch, Batches
-from ..views.corpus import ObservedNgrams
+from ..views.corpus import NgramCorpus
 from .history import EpochRecord
 from .optimiser import Optimiser
 
@@ -75,7 +75,7 @@ class JointTraining:
         self._tokens = TokenCorpus(data.train.texts, settings.trainer.buckets)
         self._validation_texts = data.validation.texts
         self._validation_labels = data.label_indices(data.validation)
-        self._validation_ngrams = ObservedNgrams(settings.projection, data.validation.texts)
+        self._validation_ngrams = NgramCorpus(settings.projection, data.validation.texts)
         self.trainer = Ensemble(len(data.labels), settings.trainer).to(device)
         settings.specialists.check(len(data.labels))
         self._specialists: Specialists | None = None

@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from ..data import TrainingData
 from ..settings import Settings
-from .corpus import Dropping, ObservedNgrams
-from .typos import slip
+from .corpus import Dropping, NgramCorpus
+from .typos import typo
 
 _PROJECTED_AHEAD = 4096  # texts
 _OUTLIER_SHARE = 1 / 32  # out-of-scope texts to a text in scope: more cost accuracy
@@ -46,7 +46,7 @@ class Batches:
     Args:
         settings: batch size, views, and how the texts are altered.
         data: whose training texts they are.
-        generator: where all random numbers come from, but those of the slips.
+        generator: where all random numbers come from, but those of the typos.
     """
 
     def __init__(
@@ -59,14 +59,14 @@ class Batches:
         self._outliers = len(data.out_of_scope_train)
         random = Random(settings.seed)
         corpus: list[str] = []
-        # Each text as it is, then each with a slip: text i + N is text i misspelt.
+        # Each text as it is, then each with a typo: text i + N is text i misspelt.
         for texts in (data.train.texts, data.unlabelled):
-            corpus += [*texts, *(slip(text, random) for text in texts)]
-        self.ngrams = ObservedNgrams(settings.projection, [*corpus, *data.out_of_scope_train.texts])
+            corpus += [*texts, *(typo(text, random) for text in texts)]
+        self.ngrams = NgramCorpus(settings.projection, [*corpus, *data.out_of_scope_train.texts])
         """Those of the training texts first, in their order."""
         # Batch normalisation needs two texts a batch.
         self._count = min(math.ceil(self._texts / settings.batch_size), self._texts // 2)
-        self._rounds = math.ceil(settings.least_batches / self._count)
+        self._rounds = math.ceil(settings.min_batches / self._count)
 
     def __len__(self) -> int:
         """Count the batches of an epoch."""
@@ -122,4 +122,4 @@ class Batches:
 
     def _misspell(self, texts: npt.NDArray[np.intp], count: int) -> npt.NDArray[np.intp]:
         """Take for a share of the texts, of so many there are, themselves misspelt."""
-        return texts + count * (self._generator.random(len(texts)) < self._settings.slips)
+        return texts + count * (self._generator.random(len(texts)) < self._settings.typo_rate)

@@ -49,7 +49,7 @@ class Dropping:
         return kept
 
 
-class ObservedNgrams:
+class NgramCorpus:
     """The n-grams observed in each text of a corpus, ready to be projected.
 
     Args:

@@ -1,6 +1,6 @@
-"""Slips of the finger, as people make them on a keyboard.
+"""Typos of the finger, as people make them on a keyboard.
 
-The projection network sees some of its training texts with one slip, so that "turn of teh lamp"
+The projection network sees some of its training texts with one typo, so that "turn of teh lamp"
 is not the first misspelling that it meets.
 """
 
@@ -25,8 +25,8 @@ def _neighbours() -> dict[str, str]:
 NEIGHBOURS = _neighbours()
 
 
-def slip(text: str, random: Random) -> str:
-    """Return the text with one slip: a letter left out, doubled, swapped or mistaken.
+def typo(text: str, random: Random) -> str:
+    """Return the text with one typo: a letter left out, doubled, swapped or mistaken.
 
     The letter is any of the text's, in any script; one without neighbours on the keyboard is
     never mistaken for another. A text without letters is returned as it is.
@@ -37,7 +37,7 @@ def slip(text: str, random: Random) -> str:
     # Only random() gives the same sequence in every version of Python.
     place = letters[int(random.random() * len(letters))]
     before, letter, after = text[:place], text[place], text[place + 1 :]
-    slips = [before + after, before + 2 * letter + after, before + after[:1] + letter + after[1:]]
+    typos = [before + after, before + 2 * letter + after, before + after[:1] + letter + after[1:]]
     if near := NEIGHBOURS.get(letter.lower()):
-        slips.append(before + near[int(random.random() * len(near))] + after)
-    return slips[int(random.random() * len(slips))]
+        typos.append(before + near[int(random.random() * len(near))] + after)
+    return typos[int(random.random() * len(typos))]

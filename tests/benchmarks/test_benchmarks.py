@@ -20,13 +20,13 @@ pytest.importorskip("torch", reason="needs neuralbits[train]")
 
 import numpy as np
 
-from benchmarks import __main__, figures, plan, reaches, tables
+from benchmarks import __main__, figures, plan, tables, targets
 from benchmarks.answering import Answers, microseconds_per_text
 from benchmarks.figures import Figures
-from benchmarks.measure import Worker, slipped
-from benchmarks.plan import Contestant
-from benchmarks.reaches import REACHES, Reach
+from benchmarks.measure import Worker, misspelt
+from benchmarks.plan import System
 from benchmarks.results import Results, Run
+from benchmarks.targets import TARGETS, Target
 from benchmarks.trainings import ROOT, BenchmarkError, Training, code_digest, run_all
 from neuralbits.errors import NeuralbitsError
 from neuralbits.files import locked
@@ -79,7 +79,7 @@ def test_a_models_own_decision_counts_rather_than_a_threshold() -> None:
     inside = Answers(["a"] * 4, [0.9] * 4, None, [True, True, True, False])
     outside = Answers(["a"] * 2, [0.8] * 2, None, [False, True])
     found = figures.out_of_scope(inside, outside, threshold=0.0)
-    assert (found.caught, found.falsely_rejected) == (0.5, 0.25)
+    assert (found.oos_recall, found.false_reject_rate) == (0.5, 0.25)
 
 
 def test_margins_have_no_calibration_error() -> None:
@@ -93,25 +93,25 @@ def test_the_timing_calls_one_by_one_then_all_at_once() -> None:
     assert times.keys() == {"single", "batched"}
 
 
-def test_everyone_gets_the_same_slips() -> None:
+def test_every_system_gets_the_same_typos() -> None:
     examples = Examples(tuple(TEXTS), tuple(INTENTS), tuple(range(len(TEXTS))))
-    texts = slipped(examples)
-    assert texts == slipped(examples)
+    texts = misspelt(examples)
+    assert texts == misspelt(examples)
     assert len(texts) == len(TEXTS)
     assert sum(a != b for a, b in zip(texts, TEXTS, strict=True)) > 0.9 * len(TEXTS)
 
 
-# The contestants.
+# The systems.
 
 
-def contestant(output: Path, *worker: str) -> Contestant:
-    return Contestant("it", Training("it", (), output, ()), worker)
+def system(output: Path, *worker: str) -> System:
+    return System("it", Training("it", (), output, ()), worker)
 
 
 def test_neuralbits_answers_as_its_classifier_does(artifact_path: Path) -> None:
     command = (sys.executable, "-m", "benchmarks.neuralbits_worker", str(artifact_path))
     texts = [*TEXTS, "", "?!"]
-    with Worker(contestant(artifact_path, *command)) as worker:
+    with Worker(system(artifact_path, *command)) as worker:
         assert worker.versions["neuralbits"] == neuralbits.__version__
         answers = worker.classify(texts)
         assert worker.ask("time", TEXTS).keys() == {"single", "batched"}
@@ -125,39 +125,39 @@ def test_the_memory_is_the_workers_own(artifact_path: Path) -> None:
     here = bytearray(400 << 20)  # as large as a process that trains
     here[::4096] = b"1" * len(here[::4096])
     command = (sys.executable, "-m", "benchmarks.neuralbits_worker", str(artifact_path))
-    with Worker(contestant(artifact_path, *command)) as worker:
+    with Worker(system(artifact_path, *command)) as worker:
         memory = worker.ask("memory", TEXTS)
     assert 0 <= memory["model"] < memory["peak"] < len(here) / 2
 
 
 def test_a_worker_that_ends_is_named(tmp_path: Path) -> None:
     with pytest.raises(BenchmarkError, match=r"^it: the process that answers for it has ended"):
-        Worker(contestant(tmp_path, sys.executable, "-c", ""))
+        Worker(system(tmp_path, sys.executable, "-c", ""))
 
 
-def peers_python() -> Path:
+def baselines_python() -> Path:
     python = ROOT / ".venv-bench" / "bin" / "python"
     if not python.exists():
-        pytest.skip("the peers have no environment; `make bench` makes it")
+        pytest.skip("the baselines have no environment; `make bench` makes it")
     return python
 
 
-@pytest.mark.parametrize("module", ["linear_svc", "fasttext_peer"])
+@pytest.mark.parametrize("module", ["linear_svc", "fasttext_baseline"])
 def test_a_peer_learns_and_answers(module: str, tmp_path: Path) -> None:
     """Fasttext needs its environment; scikit-learn is in this one, too."""
-    python = Path(sys.executable) if module == "linear_svc" else peers_python()
+    python = Path(sys.executable) if module == "linear_svc" else baselines_python()
     learn, model = tmp_path / "learn.json", tmp_path / "model"
     # fastText's settings ask for more than 32 texts.
     learn.write_text(json.dumps({"train": {"texts": TEXTS * 5, "intents": INTENTS * 5}}))
-    run = (str(python), "-m", f"benchmarks.peers.{module}")
+    run = (str(python), "-m", f"benchmarks.baselines.{module}")
     subprocess.run([*run, "train", str(learn), str(model), "0"], check=True, cwd=ROOT)
-    with Worker(contestant(model, *run, "answer", str(model))) as worker:
+    with Worker(system(model, *run, "answer", str(model))) as worker:
         answers = worker.classify([*TEXTS, "", "zzz"])
     right = [a == b for a, b in zip(answers.intents, INTENTS, strict=False)]
     assert sum(right) > 0.9 * len(INTENTS)
     assert len(answers.scores) == len(TEXTS) + 2
     assert answers.in_scope is None
-    if module == "fasttext_peer":
+    if module == "fasttext_baseline":
         assert answers.confidences == answers.scores
         assert all(0 < confidence <= 1 for confidence in answers.scores)
     else:
@@ -177,7 +177,7 @@ def test_the_plain_network_is_the_papers() -> None:
 
 
 def test_the_peers_are_never_given_the_test_texts(tmp_path: Path, homes: data.TrainingData) -> None:
-    planned = plan.contestants(homes, 0, ["64KiB"], [], tmp_path, Path(sys.executable))
+    planned = plan.systems(homes, 0, ["64KiB"], [], tmp_path, Path(sys.executable))
     (learn,) = tmp_path.iterdir()
     given = json.loads(learn.read_text())
     assert given["train"]["texts"] == list(homes.train.texts)
@@ -194,7 +194,7 @@ def test_without_the_peers_environment_the_plan_says_how_to_make_it(
     tmp_path: Path, homes: data.TrainingData
 ) -> None:
     with pytest.raises(BenchmarkError, match="`make bench` makes it"):
-        plan.contestants(homes, 0, ["64KiB"], [], tmp_path, tmp_path / "python")
+        plan.systems(homes, 0, ["64KiB"], [], tmp_path, tmp_path / "python")
 
 
 @pytest.fixture
@@ -353,8 +353,8 @@ def test_comments_and_docstrings_are_no_other_code(tmp_path: Path) -> None:
 
 def measured(accuracy: float = 0.9, **others: float) -> Figures:
     known = {
-        "slipped_accuracy": accuracy - 0.02,
-        "slip_loss": 0.02,
+        "typo_accuracy": accuracy - 0.02,
+        "typo_loss": 0.02,
         "expected_calibration_error": 0.01,
         "distance_from_trainer": 0.01,
         "bytes": 65000,
@@ -388,7 +388,7 @@ def test_seeds_become_one_figure_by_what_the_figure_is() -> None:
     )
     assert found.figure("snips", "it", "bytes") == 300
     assert found.figure("snips", "it", "microseconds_single") == 6.0
-    assert found.figure("snips", "it", "caught") is None
+    assert found.figure("snips", "it", "oos_recall") is None
     assert found.figure("snips", "another", "accuracy") is None
 
 
@@ -421,22 +421,22 @@ def test_spreads_are_shown_of_several_seeds() -> None:
 
 
 def test_results_are_json() -> None:
-    content = json.loads(json.dumps(results((0, "it", measured(caught=0.8))).to_json()))
+    content = json.loads(json.dumps(results((0, "it", measured(oos_recall=0.8))).to_json()))
     assert content["schema"] == 1
-    assert content["runs"][0]["figures"]["caught"] == 0.8
+    assert content["runs"][0]["figures"]["oos_recall"] == 0.8
 
 
 def test_a_bound_is_reached_by_itself() -> None:
-    assert Reach("accuracy", "snips", "64KiB", least=0.98).met(0.98)
-    assert not Reach("accuracy", "snips", "64KiB", least=0.98).met(0.9799)
-    assert Reach("slip_loss", "snips", "64KiB", most=0.03).met(-0.01)
-    assert not Reach("slip_loss", "snips", "64KiB", most=0.03).met(0.031)
+    assert Target("accuracy", "snips", "64KiB", least=0.98).met(0.98)
+    assert not Target("accuracy", "snips", "64KiB", least=0.98).met(0.9799)
+    assert Target("typo_loss", "snips", "64KiB", most=0.03).met(-0.01)
+    assert not Target("typo_loss", "snips", "64KiB", most=0.03).met(0.031)
 
 
 def test_every_reach_can_be_shown() -> None:
-    assert {reach.figure for reach in REACHES} <= tables.COLUMNS.keys()
+    assert {target.figure for target in TARGETS} <= tables.COLUMNS.keys()
     assert tables.COLUMNS.keys() <= set(Figures.__dataclass_fields__)
-    assert {reach.size for reach in REACHES} == {reaches.LARGE, reaches.SMALL}
+    assert {target.size for target in TARGETS} == {targets.LARGE, targets.SMALL}
 
 
 # The command.

@@ -22,7 +22,7 @@ def test_every_ratio_is_held_against_its_reach() -> None:
     rows = kernel.rows(MEASURED)
     assert [row.ratio for row in rows] == [0.4, 4.0, 40.0, 2.0, 0.125, 0.4]
     assert [row.met for row in rows] == [True, False, True, True, False, True]
-    assert [row.reach for row in rows] == [0.5, 5, 30, 1.8, 0.1, 1]
+    assert [row.target for row in rows] == [0.5, 5, 30, 1.8, 0.1, 1]
 
 
 def test_the_page_shows_what_is_not_met() -> None:

@@ -82,7 +82,7 @@ def test_every_ratio_is_held_against_its_reach() -> None:
     assert [row.ratio for row in rows] == [0.82, 1.5, 5.5, pytest.approx(1.1), 20, 3.002]
     assert [row.met for row in rows[:3]] == [False, True, False]
     assert [row.met for row in rows[4:]] == [True, False]
-    assert [row.reach for row in rows] == [0.9, 1.5, 5, 1.1, 20, 3]
+    assert [row.target for row in rows] == [0.9, 1.5, 5, 1.1, 20, 3]
 
 
 def test_the_page_shows_what_is_not_met_and_the_spread() -> None:

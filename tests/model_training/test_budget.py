@@ -69,7 +69,7 @@ def test_the_choice_fits_and_nothing_larger_would(max_size: int, labels: tuple[s
     if units < budget.MOST_UNITS:
         assert size(wider(chosen, units=units + 1), labels) > max_size
     if functions < max(budget.FUNCTIONS):
-        twice = wider(chosen, functions=2 * functions, units=budget.FEWEST_UNITS)
+        twice = wider(chosen, functions=2 * functions, units=budget.MIN_UNITS)
         assert size(twice, labels) > max_size
 
 

@@ -136,9 +136,9 @@ def test_auroc_is_the_chance_that_an_in_scope_text_gets_the_greater_figure(
     assert result.roc[-1] == (1, 1)
 
 
-def test_caught_and_falsely_rejected_are_counted_strictly_below_the_threshold() -> None:
+def test_oos_recall_and_false_rejects_are_counted_strictly_below_the_threshold() -> None:
     result = out_of_scope([0.9, 0.6, 0.5, 0.7], [0.55, 0.6], threshold=0.6)
-    assert (result.caught, result.falsely_rejected) == (0.5, 0.25)
+    assert (result.oos_recall, result.false_reject_rate) == (0.5, 0.25)
 
 
 def test_fpr_at_95_tpr_is_the_share_of_out_of_scope_texts_accepted_with_19_of_20() -> None:
@@ -191,7 +191,7 @@ def test_a_classifier_is_evaluated_on_texts_and_their_intents(
     assert result.out_of_scope is not None
     assert result.out_of_scope.threshold == classifier.manifest.threshold
     rejected = [not p.in_scope for p in predictions]
-    assert result.out_of_scope.falsely_rejected == pytest.approx(sum(rejected) / len(rejected))
+    assert result.out_of_scope.false_reject_rate == pytest.approx(sum(rejected) / len(rejected))
 
 
 def test_an_intent_that_the_classifier_lacks_is_named(classifier: neuralbits.Classifier) -> None:

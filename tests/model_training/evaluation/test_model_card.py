@@ -122,8 +122,8 @@ def test_out_of_scope_texts_are_told_of_the_split_that_has_them(
     splits = {"validation": make_evaluation(), "test": make_evaluation(out_of_scope=False)}
     network = replace(report.artifact, evaluation=splits)
     card = card_of(home, replace(report, artifact=network, trainer=network))
-    assert "On the validation split this caught" in card
-    assert "| Out-of-scope texts caught, validation |" in card
+    assert "On the validation split this rejected" in card
+    assert "| OOS recall, validation |" in card
 
 
 def test_up_to_thirty_intents_are_listed_and_more_are_folded(

@@ -16,7 +16,6 @@ from neuralbits.model_training.evaluation.metrics import (
     Evaluation,
     Microseconds,
     evaluate,
-    out_of_scope,
 )
 from neuralbits.model_training.evaluation.report import (
     Measured,
@@ -45,9 +44,7 @@ def make_evaluation(classes: int = 7, seed: int = 0, out_of_scope: bool = True) 
         inside / inside.sum(axis=1, keepdims=True),
         labels,
         (*(f"intent_{i}" for i in range(classes - 1)), NASTY),
-        out_of_scope(scores.max(axis=1), outside.max(axis=1), threshold=3.0)
-        if out_of_scope
-        else None,
+        rejection(scores.max(axis=1), outside.max(axis=1), threshold=3.0) if out_of_scope else None,
     )
 
 
@@ -216,7 +213,7 @@ def test_out_of_scope_texts_are_told_of_the_split_that_has_them() -> None:
     splits = {"validation": make_evaluation(), "test": make_evaluation(out_of_scope=False)}
     network = replace(report.artifact, evaluation=splits)
     page = Page(html(replace(report, artifact=network, trainer=network)))
-    assert "of the validation split's 140 examples (falsely rejected)" in page.text
+    assert "of the validation split's 140 examples (false-reject rate)" in page.text
 
 
 def test_a_run_without_a_mistake_an_epoch_or_a_finding_has_a_page() -> None:
@@ -260,7 +257,7 @@ def test_the_comparison_tells_what_both_networks_reject_on_the_splits_that_have_
             inside,
             [0, 0],
             ("a", "b"),
-            out_of_scope([0.9, 0.6], [outside, 0.6], threshold=0.7),
+            rejection([0.9, 0.6], [outside, 0.6], threshold=0.7),
         )
         return {"validation": evaluate(inside, [0, 0], ("a", "b")), "test": rejection}
 
@@ -269,9 +266,9 @@ def test_the_comparison_tells_what_both_networks_reject_on_the_splits_that_have_
     rows = {
         row[0]: row[1:] for row in comparison(replace(report, artifact=artifact, trainer=trainer))
     }
-    assert rows["Out-of-scope texts caught, test"] == ("100.00 %", "50.00 %", "+50.00 points")
-    assert rows["In-scope texts falsely rejected, test"] == ("50.00 %", "50.00 %", "+0.00 points")
-    assert "Out-of-scope texts caught, validation" not in rows
+    assert rows["OOS recall, test"] == ("100.00 %", "50.00 %", "+50.00 points")
+    assert rows["False-reject rate, test"] == ("50.00 %", "50.00 %", "+0.00 points")
+    assert "OOS recall, validation" not in rows
 
 
 def test_sizes_are_in_kibibytes_below_one_mebibyte() -> None:

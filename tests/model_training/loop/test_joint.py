@@ -14,11 +14,11 @@ from neuralbits.model_training.data import Examples, TrainingData
 from neuralbits.model_training.loop.joint import JointTraining, Stopped
 from neuralbits.model_training.networks.specialists import SpecialistError
 from neuralbits.model_training.settings import Settings
-from neuralbits.model_training.views.corpus import Dropping, ObservedNgrams
+from neuralbits.model_training.views.corpus import Dropping, NgramCorpus
 from neuralbits.network import Network, probabilities
 from neuralbits.projection import Projection
 
-SETTINGS = Settings(epochs=4, batch_size=8, least_batches=1).override(
+SETTINGS = Settings(epochs=4, batch_size=8, min_batches=1).override(
     [
         "projection.stride=16",
         "projection.functions=16",
@@ -407,7 +407,7 @@ def agreement(homes: TrainingData, settings: Settings) -> float:
     """Train; return how often a part of an unlabelled text gets the intent that the whole gets."""
     training = run(begin(homes, settings))
     network = training.projection_network.fold()
-    ngrams, every = ObservedNgrams(training.projection, SAID), np.arange(len(SAID))
+    ngrams, every = NgramCorpus(training.projection, SAID), np.arange(len(SAID))
     dropping = Dropping(0.3, 0.4, np.random.default_rng(0))
     whole = network.scores(ngrams.project(every)).argmax(axis=1)
     parts = [network.scores(ngrams.project(every, dropping)).argmax(axis=1) for _ in range(50)]

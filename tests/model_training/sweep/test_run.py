@@ -29,7 +29,7 @@ from tests.support.homes import UTTERANCES
 
 SMALL = [
     "batch_size=8",
-    "least_batches=1",
+    "min_batches=1",
     "trainer.buckets=512",
     "trainer.embedding=16",
     "trainer.hidden=16",

@@ -19,8 +19,8 @@ SETTINGS = Settings(
     batch_size=8,
     token_dropout=0.0,
     ngram_dropout=0.0,
-    slips=0.0,
-    least_batches=1,
+    typo_rate=0.0,
+    min_batches=1,
 )
 OUTSIDE = Examples(("who won the match", "tell me a joke"), ("oos", "oos"), (1, 2))
 
@@ -56,7 +56,7 @@ def test_an_epoch_has_as_many_batches_as_it_says_and_ends_when_all_is_done(
 def test_little_data_is_gone_through_as_often_as_an_epoch_takes(
     homes: TrainingData, least: int
 ) -> None:
-    batches = make(homes, replace(SETTINGS, least_batches=least))
+    batches = make(homes, replace(SETTINGS, min_batches=least))
     texts = np.concatenate([batch.texts for batch in batches.epoch()])
     times = np.bincount(texts)
     assert len(batches) >= least
@@ -100,8 +100,8 @@ def altered(homes: TrainingData, settings: Settings) -> list[float]:
 
 
 def test_in_the_share_of_slips_a_text_is_misspelt_anew_in_each_view(homes: TrainingData) -> None:
-    shares = altered(homes, replace(SETTINGS, slips=0.5))
-    # A slip can hit a space, and change no token.
+    shares = altered(homes, replace(SETTINGS, typo_rate=0.5))
+    # A typo can hit a space, and change no token.
     assert 0.35 < np.mean(shares) < 0.55
     assert len(set(shares)) > 1
 
@@ -143,7 +143,7 @@ def test_as_many_unlabelled_texts_as_there_are_in_the_batch_follow_them(
 
 def test_unlabelled_texts_are_altered_in_the_views_alone(homes: TrainingData) -> None:
     text = "put the light on in the kitchen"
-    settings = replace(SETTINGS, token_dropout=0.5, ngram_dropout=0.5, slips=0.9)
+    settings = replace(SETTINGS, token_dropout=0.5, ngram_dropout=0.5, typo_rate=0.9)
     (plain,) = project((text,))
     altered = 0
     for batch in make(replace(homes, unlabelled=(text,)), settings).epoch():
@@ -164,7 +164,7 @@ def as_lists(batches: Iterator[Batch]) -> list[object]:
 
 
 def test_the_generator_decides_everything(homes: TrainingData) -> None:
-    settings = replace(SETTINGS, token_dropout=0.5, ngram_dropout=0.5, slips=0.5)
+    settings = replace(SETTINGS, token_dropout=0.5, ngram_dropout=0.5, typo_rate=0.5)
     first, again, another = (as_lists(make(homes, settings, seed).epoch()) for seed in (1, 1, 2))
     assert first == again
     assert first != another

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neuralbits import kernel
-from neuralbits.model_training.views.corpus import Dropping, ObservedNgrams
+from neuralbits.model_training.views.corpus import Dropping, NgramCorpus
 from neuralbits.ngrams import FAMILIES, spans
 from neuralbits.projection import Projection
 
@@ -54,24 +54,24 @@ def reference(projection: Projection, texts: list[str]) -> list[list[int]]:
 @settings(deadline=None)
 @given(projections(), st.lists(st.text() | st.sampled_from(UTTERANCES), min_size=1, max_size=8))
 def test_the_bits_are_those_of_the_reference(projection: Projection, texts: list[str]) -> None:
-    bits = ObservedNgrams(projection, texts).project(np.arange(len(texts)))
+    bits = NgramCorpus(projection, texts).project(np.arange(len(texts)))
     assert bits.tolist() == reference(projection, texts)
 
 
 def test_more_texts_than_are_projected_at_once_keep_their_order() -> None:
     texts = [f"{utterance} {number}" for number in range(120) for utterance in UTTERANCES]
     chosen = np.random.default_rng(0).permutation(len(texts))
-    bits = ObservedNgrams(SMALL, texts).project(chosen)
+    bits = NgramCorpus(SMALL, texts).project(chosen)
     assert bits.tolist() == reference(SMALL, [texts[i] for i in chosen])
 
 
 def test_a_long_text_gives_the_bits_of_the_reference() -> None:
     texts = ["turn off the lamp " * 100, "off"]
-    assert ObservedNgrams(SMALL, texts).project(np.arange(2)).tolist() == reference(SMALL, texts)
+    assert NgramCorpus(SMALL, texts).project(np.arange(2)).tolist() == reference(SMALL, texts)
 
 
 def test_a_text_may_be_asked_for_twice_or_not_at_all() -> None:
-    ngrams = ObservedNgrams(SMALL, UTTERANCES)
+    ngrams = NgramCorpus(SMALL, UTTERANCES)
     assert len(ngrams) == 5
     assert ngrams.project(np.array([2, 2, 0])).tolist() == reference(
         SMALL, [UTTERANCES[2], UTTERANCES[2], UTTERANCES[0]]
@@ -81,12 +81,12 @@ def test_a_text_may_be_asked_for_twice_or_not_at_all() -> None:
 
 @pytest.mark.parametrize("texts", [[""], ["", " ", "?!"]])
 def test_texts_without_tokens_have_the_bits_of_no_features(texts: list[str]) -> None:
-    bits = ObservedNgrams(SMALL, texts).project(np.arange(len(texts)))
+    bits = NgramCorpus(SMALL, texts).project(np.arange(len(texts)))
     assert bits.tolist() == reference(SMALL, texts)
 
 
 def test_dropping_nothing_leaves_all() -> None:
-    ngrams, texts = ObservedNgrams(SMALL, UTTERANCES), np.arange(len(UTTERANCES))
+    ngrams, texts = NgramCorpus(SMALL, UTTERANCES), np.arange(len(UTTERANCES))
     kept = ngrams.project(texts, dropping())
     assert kept.tolist() == ngrams.project(texts).tolist()
 
@@ -95,9 +95,7 @@ def test_dropping_nothing_leaves_all() -> None:
 def test_the_same_generator_drops_the_same_and_another_one_others(share: str) -> None:
     texts = np.arange(len(UTTERANCES))
     first, again, another = (
-        ObservedNgrams(SMALL, UTTERANCES)
-        .project(texts, dropping(**{share: 0.9}, seed=seed))
-        .tolist()
+        NgramCorpus(SMALL, UTTERANCES).project(texts, dropping(**{share: 0.9}, seed=seed)).tolist()
         for seed in (1, 1, 2)
     )
     assert first == again
@@ -115,7 +113,7 @@ def dropped_words(share: str, most: float, texts: int = 2000) -> npt.NDArray[np.
         choices, _ = projection.draw(projection.features("".join(letters)))
         word_of.setdefault(int(choices[0, 0]), "".join(letters))
     assert len(word_of) == 64
-    bits = ObservedNgrams(projection, [" ".join(word_of.values())]).project(
+    bits = NgramCorpus(projection, [" ".join(word_of.values())]).project(
         np.zeros(texts, dtype=np.intp), dropping(**{share: most})
     )
     silent: npt.NDArray[np.bool_] = bits.reshape(texts, 64, 64).sum(axis=2) == 0
@@ -146,7 +144,7 @@ def test_a_text_of_which_all_is_dropped_has_no_sum_above_0(share: str) -> None:
 
 def test_with_a_token_go_all_ngrams_that_have_a_part_of_it_and_no_others() -> None:
     text = "dim the lamp"
-    bits = ObservedNgrams(SMALL, [text]).project(np.zeros(300, dtype=np.intp), dropping(tokens=0.9))
+    bits = NgramCorpus(SMALL, [text]).project(np.zeros(300, dtype=np.intp), dropping(tokens=0.9))
     words = text.split()
     without = set()
     for kept in product([True, False], repeat=len(words)):

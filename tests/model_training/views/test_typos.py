@@ -1,4 +1,4 @@
-"""Slips of the finger, as the projection network meets them in training."""
+"""Typos of the finger, as the projection network meets them in training."""
 
 from itertools import takewhile
 from random import Random
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neuralbits.model_training.views.typos import NEIGHBOURS, slip
+from neuralbits.model_training.views.typos import NEIGHBOURS, typo
 
 
 def shared(a: str, b: str) -> int:
@@ -17,31 +17,31 @@ def shared(a: str, b: str) -> int:
 
 @given(st.text(), st.integers(0, 2**32))
 def test_a_slip_changes_at_most_one_letter_or_two_neighbours(text: str, seed: int) -> None:
-    slipped = slip(text, Random(seed))
-    start = shared(text, slipped)
-    end = shared(text[start:][::-1], slipped[start:][::-1])
-    assert max(len(text), len(slipped)) - start - end <= 2
+    misspelt = typo(text, Random(seed))
+    start = shared(text, misspelt)
+    end = shared(text[start:][::-1], misspelt[start:][::-1])
+    assert max(len(text), len(misspelt)) - start - end <= 2
 
 
 @given(st.text(), st.integers(0, 2**32))
 def test_the_same_seed_makes_the_same_slip(text: str, seed: int) -> None:
-    assert slip(text, Random(seed)) == slip(text, Random(seed))
+    assert typo(text, Random(seed)) == typo(text, Random(seed))
 
 
 def test_every_kind_of_slip_is_made() -> None:
-    slipped = {slip("cat", Random(seed)) for seed in range(500)}
-    assert {"at", "ct", "ca", "ccat", "caat", "catt", "act", "cta", "vat", "cst", "car"} <= slipped
+    misspelt = {typo("cat", Random(seed)) for seed in range(500)}
+    assert {"at", "ct", "ca", "ccat", "caat", "catt", "act", "cta", "vat", "cst", "car"} <= misspelt
 
 
 @pytest.mark.parametrize("text", ["", " ", "20 %", "?!"])
 def test_a_text_without_letters_has_no_slip(text: str) -> None:
-    assert slip(text, Random(0)) == text
+    assert typo(text, Random(0)) == text
 
 
 def test_letters_of_other_scripts_slip_but_have_no_neighbours() -> None:
-    slipped = {slip("свет", Random(seed)) for seed in range(200)}
-    assert slipped > {"вет", "ссвет", "всет"}
-    assert set("".join(slipped)) == set("свет")
+    misspelt = {typo("свет", Random(seed)) for seed in range(200)}
+    assert misspelt > {"вет", "ссвет", "всет"}
+    assert set("".join(misspelt)) == set("свет")
 
 
 def test_keys_are_neighbours_of_each_other() -> None:

@@ -40,7 +40,7 @@ def train(learn: Path, model_path: Path, seed: int) -> None:
     model.save_model(str(model_path))
 
 
-class Peer:
+class Baseline:
     """A quantised model; the highest probability is its score."""
 
     def __init__(self, path: Path) -> None:
@@ -62,4 +62,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "train":
         train(Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]))
     else:
-        answer(lambda: Peer(Path(sys.argv[2])), ["fasttext-community", "numpy"])
+        answer(lambda: Baseline(Path(sys.argv[2])), ["fasttext-community", "numpy"])

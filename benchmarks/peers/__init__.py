@@ -1,1 +1,0 @@
-"""The peers: each trains and answers in an environment that has no neuralbits in it."""
