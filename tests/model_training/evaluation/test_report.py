@@ -12,11 +12,8 @@ import pytest
 
 from neuralbits.model_training.compression.sensitivity import Sensitivity
 from neuralbits.model_training.data import DataReport, Finding
-from neuralbits.model_training.evaluation.metrics import (
-    Evaluation,
-    Microseconds,
-    evaluate,
-)
+from neuralbits.model_training.evaluation.metrics import Evaluation, Microseconds, evaluate
+from neuralbits.model_training.evaluation.metrics import out_of_scope as measure_rejection
 from neuralbits.model_training.evaluation.report import (
     Measured,
     TrainingReport,
@@ -44,7 +41,9 @@ def make_evaluation(classes: int = 7, seed: int = 0, out_of_scope: bool = True) 
         inside / inside.sum(axis=1, keepdims=True),
         labels,
         (*(f"intent_{i}" for i in range(classes - 1)), NASTY),
-        rejection(scores.max(axis=1), outside.max(axis=1), threshold=3.0) if out_of_scope else None,
+        measure_rejection(scores.max(axis=1), outside.max(axis=1), threshold=3.0)
+        if out_of_scope
+        else None,
     )
 
 
@@ -257,7 +256,7 @@ def test_the_comparison_tells_what_both_networks_reject_on_the_splits_that_have_
             inside,
             [0, 0],
             ("a", "b"),
-            rejection([0.9, 0.6], [outside, 0.6], threshold=0.7),
+            measure_rejection([0.9, 0.6], [outside, 0.6], threshold=0.7),
         )
         return {"validation": evaluate(inside, [0, 0], ("a", "b")), "test": rejection}
 
