@@ -1,6 +1,6 @@
 """Check that tracked files use the words of docs/style.md; `make lint` runs it.
 
-    python tools/check_words.py [FILE]...     by default, all tracked text files
+python tools/check_words.py [FILE]...     by default, all tracked text files
 """
 
 import re
