@@ -1,10 +1,5 @@
-"""``python -m neuralbits.app``: serve, as the environment says."""
+"""``python -m neuralbits.app``: serve, with the settings of the environment."""
 
-import sys
-
-try:
-    from .server import serve
-except ModuleNotFoundError as error:
-    sys.exit(f"neuralbits: serving needs {error.name}: pip install 'neuralbits[serve]'")
+from .command import serve
 
 serve()

@@ -1,9 +1,6 @@
-"""Batches: answered part by part in threads, so that nobody waits long behind one."""
+"""Batches: classified part by part in worker threads, so that other requests wait for one part."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from collections.abc import AsyncIterator, Sequence
 
 from fastapi import Response
 from fastapi.responses import StreamingResponse
@@ -12,34 +9,14 @@ from pydantic import TypeAdapter
 from neuralbits import Classifier, Prediction
 
 from .metrics import Metrics
+from .workers import Workers
 
-_THREADS = 4  # the work is the processor's, so more of them would only take memory
-_AT_ONCE = 256  # texts of a batch that is answered in one go
+_WHOLE = 256  # texts of a batch that is answered at once
 # Texts of a part of a longer one: where the event loop has to wait for the processor, it waits for
 # about as long as a part takes.
 _PART = 64
-_INTENTS = 4096  # that are named in one go, or in a part
+_INTENTS = 4096  # intents that are named at once, or in a part
 _dump = TypeAdapter(list[Prediction]).serializer.to_json
-
-Arguments = ParamSpec("Arguments")
-Result = TypeVar("Result")
-
-
-class Workers:
-    """A few threads for whatever would hold up the event loop."""
-
-    def __init__(self) -> None:
-        self._executor = ThreadPoolExecutor(_THREADS, "worker")
-
-    async def run(
-        self,
-        function: Callable[Arguments, Result],
-        *args: Arguments.args,
-        **kwargs: Arguments.kwargs,
-    ) -> Result:
-        """Call a function in one of the threads."""
-        future = self._executor.submit(function, *args, **kwargs)
-        return await asyncio.wrap_future(future)
 
 
 async def answer(
@@ -47,8 +24,8 @@ async def answer(
 ) -> Response:
     """Answer a batch by one classifier: ``{"predictions": […]}``.
 
-    An answer of several parts is sent as it is made, no faster than its client reads it, so that
-    it is never in memory as a whole.
+    A long answer is sent part by part, no faster than its client reads it, so that it is never in
+    memory as a whole.
     """
     metrics.batches.observe(len(texts))
 
@@ -64,7 +41,7 @@ async def answer(
             yield b"," + await workers.run(classify, start, start + size)
         yield b"]}"
 
-    if len(texts) <= _AT_ONCE and len(texts) * top_k <= _INTENTS:
+    if len(texts) <= _WHOLE and len(texts) * top_k <= _INTENTS:
         content = b"".join([part async for part in parts(len(texts))])
         return Response(content, media_type="application/json")
     size = max(1, min(_PART, _INTENTS // top_k))

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import signal
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,8 @@ from typing import Literal
 
 import neuralbits
 from neuralbits import Classifier, manifest
+
+from .signals import Hangup
 
 _LOG = logging.getLogger("neuralbits")
 _INTERVAL = 1.0  # seconds between two looks at the file
@@ -68,17 +69,11 @@ class Served:
                 _LOG.info(f"reloaded: {self.last.detail}", extra={"digest": digest})
             return self.last
 
-    async def reload_on_hangup(self) -> None:
+    async def reload_on_hangup(self, hangup: Hangup) -> None:
         """Reload on each SIGHUP, until cancelled."""
-        hangup = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGHUP, hangup.set)
-        try:
-            while await hangup.wait():
-                hangup.clear()
-                await self.reload()
-        finally:
-            loop.remove_signal_handler(signal.SIGHUP)
+        while True:
+            await hangup.wait()
+            await self.reload()
 
     async def reload_on_change(self) -> None:
         """Reload when the file has changed and then stayed the same for a second, until cancelled.

@@ -1,44 +1,32 @@
 """Run the application: listen, serve, stop cleanly."""
 
 import logging
-import signal
 import socket
 import ssl
-import sys
 from functools import partial
-from pathlib import Path
 
 import uvicorn
 
-from neuralbits import blas
-
-from . import logs
 from .main import create_app
 from .protocol import Connection
 from .settings import Settings, StartupError
+from .signals import Hangup
 
 _GRACE = 10  # seconds that requests in flight have to finish: what Docker waits before it kills
 _LOG = logging.getLogger("neuralbits")
 
 
-def serve(
-    artifact: Path | None = None,
-    host: str | None = None,
-    port: int | None = None,
-    watch: bool | None = None,
-) -> None:
-    """Serve an artifact until SIGINT or SIGTERM; what is None comes from the environment.
+def serve(settings: Settings, hangup: Hangup | None = None) -> None:
+    """Serve an artifact until SIGINT or SIGTERM; requests in flight are answered first.
+
+    Args:
+        settings: what to serve, where and to whom.
+        hangup: the signal to reload on.
 
     Raises:
-        StartupError: a setting, the artifact or the address can't be used.
-        SystemExit: with status 0, after a signal, once the requests in flight are answered.
+        StartupError: the artifact, the certificate or the address can't be used.
     """
-    blas.one_thread()
-    if hasattr(signal, "SIGHUP"):  # until the application takes it
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    settings = Settings.read(artifact=artifact, host=host, port=port, watch=watch)
-    logs.configure(settings.log_level)
-    app = create_app(settings)
+    app = create_app(settings, hangup)
     config = uvicorn.Config(
         app,
         http=partial(  # type: ignore[arg-type]  # uvicorn calls it, as it would the class
@@ -65,10 +53,6 @@ def serve(
             "passphrase, and belong together"
         ) from None
     listener = _listen(settings.host, settings.port)
-
-    # Uvicorn finishes what is in flight and then raises the signal again: that ends well here.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: sys.exit(0))
     address, bound_port = listener.getsockname()[:2]
     where = f"[{address}]" if ":" in address else address
     url = f"http{'s' if config.is_ssl else ''}://{where}:{bound_port}"

@@ -436,9 +436,9 @@ def serve(
 ) -> None:
     """Serve an artifact over HTTP."""
     _require("uvicorn", "serve")
-    from neuralbits.app import server
+    from neuralbits.app import command
 
-    server.serve(artifact, host, port, watch)
+    command.serve(artifact, host, port, watch)
 
 
 @cli.command()

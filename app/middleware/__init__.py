@@ -1,1 +1,1 @@
-"""ASGI middleware, one concern a file."""
+"""ASGI middleware, one concern a file; docs/service.md has their order."""

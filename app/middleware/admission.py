@@ -1,16 +1,9 @@
-"""Who and what is let in to the application, and the account that is given of it."""
+"""Admission: limits on requests and bodies, API keys."""
 
-import logging
-import re
-import secrets
-from collections.abc import Collection
 from http import HTTPStatus
-from itertools import count
-from time import perf_counter
 
 from fastapi import HTTPException
 from fastapi.responses import Response
-from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .. import api_keys
@@ -18,64 +11,40 @@ from ..metrics import Metrics
 from ..problems import problem
 from ..settings import Settings
 
-_LOG = logging.getLogger("neuralbits")
 _PUBLIC = {"/", "/neuralbits.mjs", "/healthz", "/readyz", "/docs", "/openapi.json"}
-"""What needs no key: it tells no more of the model than its digest, and of its last reload."""
+"""Paths that need no key: they tell no more of the model than its digest and its last reload."""
 _ALWAYS = {"/healthz", "/readyz", "/metrics"}
-"""What is answered however busy the service is: a probe that fails would end it."""
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
-_DISCONNECTED = 499  # what nginx calls a request whose client didn't wait for the answer
+"""Paths that are answered however busy the service is: a probe that fails would end it."""
 _LATER = {"Retry-After": "1"}
-_NOSNIFF = (b"x-content-type-options", b"nosniff")
 
 
-class Guard:
-    """ASGI middleware around the whole application.
+class Admission:
+    """ASGI middleware: refuse a request before any of its body is read.
 
-    It refuses, in this order and before any of the body is read: what comes while too many
-    requests are in flight, what comes without a key, and what is too large. A request whose body
-    is still coming in isn't in flight, so that slow clients don't keep others out; what such
-    bodies take together is limited to what those in flight may have. Each answer has a request id
-    in ``X-Request-ID``: the client's own if that is a plain word, and else a new one.
+    Refused are, in this order, a request beyond those that may be in flight, one without a valid
+    key, and one whose body is too large. A request whose body is still coming in isn't in flight,
+    so slow clients don't keep others out; all such bodies together may have as many bytes as those
+    of the requests in flight.
     """
 
-    def __init__(
-        self, app: ASGIApp, settings: Settings, metrics: Metrics, paths: Collection[str]
-    ) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics) -> None:
         self._app = app
+        self._metrics = metrics
         self._keys = settings.api_keys
         self._max_in_flight = settings.max_in_flight
         self._max_body = settings.max_body
-        self._max_held = settings.max_in_flight * settings.max_body
-        self._held = 0  # bytes of bodies
+        self._max_bodies = settings.max_in_flight * settings.max_body
+        self._bodies = 0  # bytes
         self._too_large = f"The body is larger than {self._max_body:,} bytes; send less at a time."
         self._full = (
             f"{self._max_in_flight} requests are being answered; send this one again later."
         )
-        self._metrics = metrics
-        self._paths = paths
-        self._ids = (f"{secrets.token_hex(4)}-{number:x}".encode() for number in count(1))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request in or refuse it, and count it."""
+        """Hand a request to the application, or refuse it."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        started = perf_counter()
-        path = scope["path"] if scope["path"] in self._paths else "other"
-        headers = dict(scope["headers"])
-        request_id = headers.get(b"x-request-id", b"")
-        if not _REQUEST_ID.fullmatch(request_id):
-            request_id = next(self._ids)
-        status = _DISCONNECTED
-
-        async def send_identified(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                identified = (b"x-request-id", request_id)
-                message["headers"] = [*message["headers"], identified, _NOSNIFF]
-            await send(message)
-
+        path = scope["path"]
         size, whole = 0, False
 
         async def receive_limited() -> Message:
@@ -89,36 +58,24 @@ class Guard:
                 self._metrics.in_flight += 1
             part = len(message.get("body", b""))
             size += part
-            self._held += part
+            self._bodies += part
             whole = not message.get("more_body", False)
-            if size > self._max_body:  # of a length that wasn't told before
+            if size > self._max_body:  # a chunked body: no Content-Length gave its size
                 raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, self._too_large)
-            if self._held > self._max_held or self._is_full(path):
+            if self._bodies > self._max_bodies or self._is_full(path):
                 raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, self._full, _LATER)
             return message
 
         self._metrics.in_flight += 1
         try:
-            app = self._refusal(path, headers) or self._app
-            await app(scope, receive_limited, send_identified)
-        except ClientDisconnect:
-            pass
-        except Exception as error:
-            facts = {"request_id": request_id.decode(), "path": path}
-            _LOG.error("failed to answer a request", exc_info=error, extra=facts)
-            if status == _DISCONNECTED:
-                await _fault(scope, receive, send_identified)
+            app = self._refusal(path, dict(scope["headers"])) or self._app
+            await app(scope, receive_limited, send)
         finally:
             self._metrics.in_flight -= 1
-            self._held -= size
-            seconds = perf_counter() - started
-            self._metrics.count_request(path, status, seconds)
-            if _LOG.isEnabledFor(logging.DEBUG):
-                facts = {"request_id": request_id.decode(), "path": path, "status": status}
-                _LOG.debug("answered", extra=facts | {"milliseconds": round(1000 * seconds, 3)})
+            self._bodies -= size
 
     def _refusal(self, path: str, headers: dict[bytes, bytes]) -> Response | None:
-        """Return why a request isn't let in, if it isn't."""
+        """Return the problem to answer with, or None for a request that is admitted."""
         if self._is_full(path):
             return problem(HTTPStatus.SERVICE_UNAVAILABLE, self._full, headers=_LATER)
         if self._keys and path not in _PUBLIC:
@@ -138,10 +95,3 @@ class Guard:
 
     def _is_full(self, path: str) -> bool:
         return self._metrics.in_flight > self._max_in_flight and path not in _ALWAYS
-
-
-_fault = problem(
-    HTTPStatus.INTERNAL_SERVER_ERROR,
-    "The service failed to answer; its log says where, under this answer's X-Request-ID. "
-    "The request may be sent again.",
-)

@@ -30,7 +30,7 @@ def provider() -> TracerProvider:
     return made
 
 
-class Traces:
+class Tracing:
     """ASGI middleware: each request is a span, within its caller's trace if it names one."""
 
     def __init__(self, app: ASGIApp, provider: TracerProvider, paths: Collection[str]) -> None:

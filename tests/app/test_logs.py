@@ -14,19 +14,18 @@ from tests.support.services import environment, started
 SECRET = "my secret utterance"
 # A service of which a path fails, with an utterance in the exception's text.
 FAULTY = f"""
-import neuralbits.app.main
-from neuralbits.app.server import serve
+import neuralbits.app.server
+from neuralbits.app.command import serve
 
-create = neuralbits.app.main.create_app
+create = neuralbits.app.server.create_app
 
-def create_faulty(settings):
-    made = create(settings)
+def create_faulty(*args):
+    made = create(*args)
     @made.get("/fault")
     async def fault():
         raise RuntimeError({SECRET!r})
     return made
 
-import neuralbits.app.server
 neuralbits.app.server.create_app = create_faulty
 serve()
 """

@@ -378,7 +378,7 @@ def test_limits_are_settings_and_what_reaches_them_exactly_is_taken(
 
 def test_a_flag_takes_precedence_over_the_environment(artifact_path: Path, tmp_path: Path) -> None:
     program = (
-        f"from neuralbits.app.server import serve; serve(artifact={str(artifact_path)!r}, port=0)"
+        f"from neuralbits.app.command import serve; serve(artifact={str(artifact_path)!r}, port=0)"
     )
     wrong = environment(artifact="missing.safetensors", port=1)
     with started(tmp_path, ["-c", program], wrong) as server:

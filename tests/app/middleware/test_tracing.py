@@ -19,7 +19,7 @@ SECRET = "my secret utterance"
 WITHOUT_SDK = """
 import sys
 sys.modules["opentelemetry.sdk"] = None
-from neuralbits.app.server import serve
+from neuralbits.app.command import serve
 serve()
 """
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
