@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.trainings import ROOT, BenchmarkError, Training, code_digest
-from neuralbits.files import replacing
+from neuralbits.files import atomic_write
 from neuralbits.model_training.data import Examples, TrainingData
 
 FASTTEXT = "fastText, quantised"
@@ -85,7 +85,7 @@ def systems(
     stem = f"{data.name}-{seed}"
     learn = folder / f"{stem}.learn.json"
     content = json.dumps({"train": _table(data.train), "validation": _table(data.validation)})
-    with replacing(learn) as file:
+    with atomic_write(learn, overwrite=True) as file:
         file.write(content.encode())
     split = hashlib.sha256(content.encode()).hexdigest()
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from neuralbits.files import replacing
+from neuralbits.files import atomic_write
 
 
 def publish(figures: Any, figures_path: Path, page: str, page_path: Path) -> None:
@@ -13,5 +13,5 @@ def publish(figures: Any, figures_path: Path, page: str, page_path: Path) -> Non
         (figures_path, json.dumps(figures, indent=2) + "\n"),
         (page_path, page),
     ):
-        with replacing(path) as file:
+        with atomic_write(path, overwrite=True) as file:
             file.write(text.encode())

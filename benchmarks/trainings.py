@@ -26,7 +26,7 @@ from typing import Any, BinaryIO
 from rich.console import Console
 
 from neuralbits.errors import NeuralbitsError
-from neuralbits.files import replacing
+from neuralbits.files import atomic_write
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = {
@@ -81,7 +81,7 @@ class Training:
     def write_record(self, *, finished: bool, seconds: float | None) -> None:
         """Write the record."""
         content = {"digest": self.digest, "finished": finished, "seconds": seconds}
-        with replacing(self.record) as file:
+        with atomic_write(self.record, overwrite=True) as file:
             file.write(json.dumps(content).encode())
 
     @property

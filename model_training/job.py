@@ -19,7 +19,7 @@ import neuralbits
 from neuralbits import artifact, reference
 from neuralbits.artifact import Artifact
 from neuralbits.errors import NeuralbitsError
-from neuralbits.files import replacing
+from neuralbits.files import atomic_write, stamped
 from neuralbits.network import lead
 
 from . import budget
@@ -216,8 +216,8 @@ def _finish(
     )
     write_report(report, output.with_suffix(".html"), output.with_suffix(".metrics.json"))
     card = model_card(written, report, output.name, example=data.train.texts[0])
-    with replacing(output.with_suffix(".md")) as file:
-        file.write(card.encode())
+    with atomic_write(output.with_suffix(".md")) as file:
+        file.write(stamped(card, ".md"))
     return report
 
 
@@ -286,7 +286,7 @@ class _Checkpoint:
 
     def save(self, training: JointTraining) -> None:
         """Replace the checkpoint."""
-        with replacing(self.path) as file:
+        with atomic_write(self.path, overwrite=True) as file:
             torch.save({"run": self._run, "training": training.state()}, file)
 
     def delete(self) -> None:

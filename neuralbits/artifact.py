@@ -18,7 +18,7 @@ import numpy.typing as npt
 import safetensors.numpy
 
 from neuralbits import manifest, packing
-from neuralbits.files import replacing
+from neuralbits.files import atomic_write
 from neuralbits.manifest import (
     FORMAT_VERSION,
     KEY,
@@ -236,17 +236,20 @@ def read(path: str | os.PathLike[str]) -> Artifact:
         return decode(manifest.content_of(path))
 
 
-def write(artifact: Artifact, path: str | os.PathLike[str]) -> Artifact:
+def write(artifact: Artifact, path: str | os.PathLike[str], *, overwrite: bool = False) -> Artifact:
     """Write an artifact atomically: at no moment is a half-written file at ``path``.
+
+    An earlier artifact is replaced; any other file only if ``overwrite`` is true.
 
     Returns:
         The artifact with its digest and its size.
 
     Raises:
         ArtifactError: the artifact is inconsistent.
+        ForeignFileError: there is something at ``path`` that isn't an artifact.
         OSError: the file can't be written.
     """
     content, digest = encode(artifact)
-    with replacing(Path(path)) as file:
+    with atomic_write(Path(path), overwrite=overwrite) as file:
         file.write(content)
     return replace(artifact, digest=digest, size=len(content))

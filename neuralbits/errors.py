@@ -1,17 +1,62 @@
-"""The one kind of error that a user can mend, and how a program tells of it."""
+"""The errors that a user can correct, and how a program reports them.
+
+::
+
+    ValueError
+    └── NeuralbitsError           bad input of any kind
+        ├── ArtifactError         an artifact can't be used             neuralbits.manifest
+        ├── TooVaried             a text is too long to explain         neuralbits.explanation
+        ├── ExportError           an artifact can't be exported         neuralbits.export
+        ├── TableError            a table can't be read                 neuralbits.tables
+        ├── ScoringError          a job can't start or resume           neuralbits.journal
+        ├── ForeignFileError      an output would replace a user's file neuralbits.errors
+        ├── DataError             examples can't be used                model_training.data
+        ├── SettingsError         a training setting is wrong           model_training.settings
+        ├── BudgetError           no network fits the size              model_training.budget
+        ├── TrainingError         a training can't start or end         model_training.job
+        ├── SpecialistError       specialists can't be trained          model_training.networks
+        ├── LowRankError          a layer can't be factored             model_training.compression
+        ├── SweepError            a sweep can't start or resume         model_training.sweep
+        └── EvaluationError       there is nothing to measure           model_training.evaluation
+
+Each message is a clause or two: what is wrong, where, and what to do. What it quotes of untrusted
+input is escaped and cut by `shown`.
+"""
 
 import contextlib
 import sys
 from collections.abc import Iterator
 
+SHOWN_CHARACTERS = 80
+"""The most that an error quotes of one name or value."""
+
 
 class NeuralbitsError(ValueError):
-    """Bad input of any kind; its text is one sentence: what, where, and how to mend it."""
+    """Bad input of any kind; its text is a clause or two: what, where, and what to do."""
+
+
+class ForeignFileError(NeuralbitsError):
+    """An output would replace something that this program didn't write."""
+
+
+def shown(value: object, characters: int = SHOWN_CHARACTERS) -> str:
+    r"""Return an untrusted value as an error shows it: quoted, escaped and cut.
+
+    Example:
+        >>> shown("turn on\x1b[2J")
+        "'turn on\\x1b[2J'"
+        >>> shown("x" * 1000, 10)
+        "'xxxxxxxxxx…'"
+    """
+    if isinstance(value, str):
+        return repr(value if len(value) <= characters else value[:characters] + "…")
+    text = repr(value)
+    return text if len(text) <= characters else text[:characters] + "…"
 
 
 @contextlib.contextmanager
 def ending_in_a_sentence(program: str) -> Iterator[None]:
-    """End a program; what its user can mend is said in one sentence, without a traceback.
+    """End a program; what its user can correct is printed as one line, without a traceback.
 
     Raises:
         SystemExit: something went wrong, or Ctrl-C was pressed.

@@ -15,7 +15,7 @@ from urllib.parse import quote
 import neuralbits
 from neuralbits import manifest
 from neuralbits.errors import NeuralbitsError
-from neuralbits.files import replacing
+from neuralbits.files import atomic_write, is_own, refuse_foreign, stamped
 from neuralbits.manifest import Manifest
 
 Format = Literal["c", "wasm"]
@@ -33,15 +33,16 @@ class ExportError(NeuralbitsError):
     """An artifact that can't be exported, or a folder that it can't go to."""
 
 
-def export(artifact: Path, form: Format, folder: Path) -> list[Path]:
+def export(artifact: Path, form: Format, folder: Path, *, overwrite: bool = False) -> list[Path]:
     """Export an artifact into a folder, which is made if it isn't there; return the files.
 
     Other files of the folder stay as they are.
 
     Raises:
         ArtifactError: the artifact can't be used.
-        ExportError: it can't be exported, or the folder holds a file of somebody else's in the
-            place of one of those.
+        ExportError: it can't be exported.
+        ForeignFileError: one would replace a file that no export wrote, or that was edited since,
+            and ``overwrite`` is false. Nothing was written.
         OSError: the files can't be written.
     """
     with manifest.naming(artifact):
@@ -55,7 +56,12 @@ def export(artifact: Path, form: Format, folder: Path) -> list[Path]:
         files = dict(_as_c(artifact, content, held, layers))
     else:
         files = dict(_as_wasm(artifact, content, held))
-    _write(files, folder, {"artifact": held.digest, "neuralbits": neuralbits.__version__})
+    _write(
+        files,
+        folder,
+        {"artifact": held.digest, "neuralbits": neuralbits.__version__},
+        overwrite=overwrite,
+    )
     return [folder / name for name in files]
 
 
@@ -226,47 +232,35 @@ def _leb128(number: int) -> bytes:
 # ---- The folder ------------------------------------------------------------------------------
 
 
-def _write(files: dict[str, bytes], folder: Path, origin: dict[str, str]) -> None:
+def _write(
+    files: dict[str, bytes], folder: Path, origin: dict[str, str], *, overwrite: bool
+) -> None:
     """Write the files, each as a whole or not at all, and after them the record.
 
     Raises:
-        ExportError: one would take the place of a file that no export wrote, or that was changed
-            since; or there can be no such folder. Nothing was written.
+        ExportError: the folder can't be made. Nothing was written.
+        ForeignFileError: one would replace a file that no export wrote, or that was edited since.
+            Nothing was written.
         OSError: they can't be written.
     """
     if folder.exists() and not folder.is_dir():
         raise ExportError(f"{folder} is a file; --output names a folder")
     if not folder.parent.is_dir():
         raise ExportError(f"there is no folder {folder.parent} to make {folder.name} in; make it")
-    recorded = _recorded(folder)
+    record_path = folder / RECORD
+    refuse_foreign([record_path], overwrite=overwrite)
+    recorded: dict[str, str] = {}
+    if is_own(record_path):
+        recorded = json.loads(record_path.read_bytes())["files"]
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    own: dict[str, set[str]] = {}
     for name in files:
         path = folder / name
         # One with the content that it is to get was written before an export was killed.
-        if path.exists() and (
-            not path.is_file() or _hash(path) not in (recorded.get(name), hashes[name])
-        ):
-            raise ExportError(
-                f"{path} isn't as an export wrote it; move it away or name another folder"
-            )
+        own[name] = {recorded.get(name, ""), hashes[name]}
+        refuse_foreign([path], overwrite=overwrite, digests=own[name])
     folder.mkdir(exist_ok=True)
-    record = json.dumps(origin | {"files": recorded | hashes}, indent=2, sort_keys=True) + "\n"
-    for name, content in (files | {RECORD: record.encode()}).items():
-        with replacing(folder / name) as file:
+    record = json.dumps(origin | {"files": recorded | hashes}, indent=2, sort_keys=True)
+    for name, content in (files | {RECORD: stamped(record, ".json")}).items():
+        with atomic_write(folder / name, overwrite=overwrite, digests=own.get(name, ())) as file:
             file.write(content)
-
-
-def _recorded(folder: Path) -> dict[str, str]:
-    """Return the hashes of what earlier exports wrote into a folder."""
-    try:
-        return dict(json.loads((folder / RECORD).read_bytes())["files"])
-    except FileNotFoundError:
-        return {}
-    except (ValueError, KeyError, TypeError):
-        raise ExportError(
-            f"{folder / RECORD} isn't as an export wrote it; move it away or name another folder"
-        ) from None
-
-
-def _hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,37 +1,150 @@
-"""Files that are there as a whole or not at all, and folders that one process has to itself."""
+"""Atomic writes that never replace, follow or delete a file that this program didn't write.
+
+A regular file is the program's own if it is an artifact, if it ends with a stamp that holds the
+hash of what precedes it, or if its hash is in a record that the caller keeps (as an export does). A
+stamped file that was edited is therefore the user's. So are links, folders and devices.
+"""
 
 import fcntl
+import hashlib
+import io
 import os
+import re
+import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from neuralbits.errors import NeuralbitsError
+from neuralbits.errors import ForeignFileError, NeuralbitsError
+
+_STAMP = re.compile(rb'Written by neuralbits\. sha256:([0-9a-f]{64})(?: -->|"\n})\n\Z')
+_ARTIFACT = b'{"__metadata__":{"neuralbits":'  # after the eight bytes of the header's length
+_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Open a file to write that takes the place of ``path`` once it is written.
+def atomic_write(
+    path: Path, *, overwrite: bool = False, digests: Collection[str] = ()
+) -> Iterator[BinaryIO]:
+    """Open a temporary file beside ``path`` to write; at the end it takes the place of ``path``.
 
-    It lies beside ``path`` until then, and is on the disk before it is renamed: a reader sees what
-    was there before or all of what is new, whenever the machine stops.
+    It is on the disk before it is renamed: a reader sees what was there before or all of what is
+    new, whenever the machine stops. A link at ``path`` is never followed.
+
+    Args:
+        path: where the file goes.
+        overwrite: replace a file that this program didn't write, or a link.
+        digests: the SHA-256, in hexadecimal, of versions of the file that are the program's own.
 
     Raises:
-        OSError: the file can't be written; nothing at ``path`` has changed.
+        ForeignFileError: there is something else at ``path``.
+        OSError: the file can't be written; it names ``path``. Nothing at ``path`` has changed.
+
+    Example:
+        >>> with atomic_write(Path("report.html")) as file:
+        ...     file.write(stamped("<!doctype html>…", ".html"))
     """
-    handle, temporary = tempfile.mkstemp(prefix=path.name, suffix=".partial", dir=path.parent)
+    refuse_foreign([path], overwrite=overwrite, digests=digests)
+    temporary: Path | None = None
+    raw: _ErrorKeepingFile | None = None
     try:
-        with os.fdopen(handle, "wb") as file:
+        handle, name = tempfile.mkstemp(prefix=path.name, suffix=".partial", dir=path.parent)
+        temporary, raw = Path(name), _ErrorKeepingFile(handle, "wb")
+        with io.BufferedWriter(raw) as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
-            os.fchmod(file.fileno(), 0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+            os.fsync(handle)
+            os.fchmod(handle, 0o644)
+        refuse_foreign([path], overwrite=overwrite, digests=digests)
+        temporary.replace(path)
+    except BaseException as error:
+        if temporary:
+            temporary.unlink(missing_ok=True)
+        cause = raw.error if raw and raw.error and isinstance(error, Exception) else error
+        if isinstance(cause, OSError) and str(cause.filename or path).startswith(str(path)):
+            raise OSError(cause.errno, cause.strerror, str(path)) from None
         raise
+
+
+def refuse_foreign(
+    paths: Iterable[Path], *, overwrite: bool = False, digests: Collection[str] = ()
+) -> None:
+    """Check that each path is free, or holds a file that this program wrote.
+
+    Args:
+        paths: where files are to go.
+        overwrite: also accept other regular files and links, which are replaced, not followed.
+        digests: the SHA-256, in hexadecimal, of files that are the program's own.
+
+    Raises:
+        ForeignFileError: one isn't.
+        OSError: one can't be read.
+    """
+    for path in paths:
+        try:
+            kind = stat.S_IFMT(path.lstat().st_mode)
+        except FileNotFoundError:
+            continue
+        if kind == stat.S_IFDIR:
+            raise ForeignFileError(f"{path} is a folder: name another output")
+        if kind not in (stat.S_IFREG, stat.S_IFLNK):
+            raise ForeignFileError(f"{path} is no regular file: name another output")
+        if not overwrite and (kind == stat.S_IFLNK or not is_own(path, digests)):
+            what = "is a link" if kind == stat.S_IFLNK else "isn't as neuralbits wrote it"
+            raise ForeignFileError(
+                f"{path} {what}: move it away, name another output, or pass --overwrite"
+            )
+
+
+def is_own(path: Path, digests: Collection[str] = ()) -> bool:
+    """Return whether there is a file at ``path``, and it is as this program wrote it.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    if not path.exists() or not stat.S_ISREG(path.lstat().st_mode):
+        return False
+    with os.fdopen(os.open(path, os.O_RDONLY | _NOFOLLOW), "rb") as file:
+        if file.read(8 + len(_ARTIFACT))[8:] == _ARTIFACT:
+            return True
+        size = file.seek(0, os.SEEK_END)
+        start = file.seek(max(0, size - 256))
+        stamp = _STAMP.search(file.read())
+        file.seek(0)
+        if stamp and _hash(file, start + stamp.start()) == stamp[1].decode():
+            return True
+        file.seek(0)
+        return bool(digests) and _hash(file, size) in digests
+
+
+def stamped(text: str, ending: str) -> bytes:
+    """Return a text in UTF-8 with the stamp by which `is_own` knows it until it is edited.
+
+    Args:
+        text: HTML, SVG or Markdown, which get a comment, or an indented JSON object, which gets
+            an entry ``"stamp"``.
+        ending: of the file's name: ``.json`` or another.
+    """
+    if ending == ".json":
+        head, tail = text.rstrip().removesuffix("}").rstrip() + ',\n  "stamp": "', '"\n}\n'
+    else:
+        head, tail = text + "<!-- ", " -->\n"
+    content = head.encode(errors="backslashreplace")
+    stamp = f"Written by neuralbits. sha256:{hashlib.sha256(content).hexdigest()}"
+    return content + stamp.encode() + tail.encode()
+
+
+def remove_unfinished(path: Path) -> None:
+    """Delete the temporary files of an `atomic_write` to ``path`` that was killed.
+
+    Only one process may write there at the time: see `locked`.
+    """
+    temporary = re.compile(re.escape(path.name) + r"[a-z0-9_]{8}\.partial")
+    for file in path.parent.iterdir():
+        if temporary.fullmatch(file.name):
+            file.unlink()
 
 
 @contextmanager
@@ -39,7 +152,7 @@ def locked(folder: Path) -> Iterator[int]:
     """Lock a folder until the last process that holds the descriptor has ended, however it does.
 
     Raises:
-        NeuralbitsError: another one has it.
+        NeuralbitsError: another process has locked it.
         OSError: there is no such folder.
     """
     handle = os.open(folder, os.O_RDONLY)
@@ -53,3 +166,24 @@ def locked(folder: Path) -> Iterator[int]:
         yield handle
     finally:
         os.close(handle)
+
+
+class _ErrorKeepingFile(io.FileIO):
+    """A file that keeps the error of a failed write, which some libraries replace by their own."""
+
+    error: OSError | None = None
+
+    def write(self, content: object, /) -> int:
+        try:
+            return super().write(content)  # type: ignore[arg-type]
+        except OSError as error:
+            self.error = error
+            raise
+
+
+def _hash(file: BinaryIO, size: int) -> str:
+    digest = hashlib.sha256()
+    while size > 0 and (part := file.read(min(size, 1 << 20))):
+        digest.update(part)
+        size -= len(part)
+    return digest.hexdigest()

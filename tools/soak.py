@@ -28,7 +28,7 @@ from typing import Any
 import httpx
 
 import neuralbits
-from neuralbits.files import replacing
+from neuralbits.files import atomic_write
 from tests.support.homes import UTTERANCES
 from tests.support.malformed import exchange, malformed
 from tests.support.services import Server, environment, started
@@ -179,7 +179,7 @@ class Soak:
         content = ARTIFACTS[(self._reloads // 2 + 1) % len(ARTIFACTS)].read_bytes()
         good = self._reloads % 2 == 0
         self._reloads += 1
-        with replacing(self._served) as file:
+        with atomic_write(self._served, overwrite=True) as file:
             file.write(content if good else content[: random.randrange(len(content))])
         self._server.process.send_signal(signal.SIGHUP)
         outcome = "loaded" if good else "refused"

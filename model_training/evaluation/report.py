@@ -18,7 +18,7 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from neuralbits.files import replacing
+from neuralbits.files import atomic_write, refuse_foreign, stamped
 
 from ..compression.sensitivity import Sensitivity
 from ..data import DataReport
@@ -58,14 +58,24 @@ class TrainingReport:
     """What is left when layers are pruned, if that was asked for, on the validation split."""
 
 
-def write_report(report: TrainingReport, html_path: Path, metrics_path: Path) -> None:
-    """Write the HTML page and the metrics file, each of them wholly or not at all."""
+def write_report(
+    report: TrainingReport, html_path: Path, metrics_path: Path, *, overwrite: bool = False
+) -> None:
+    """Write the HTML page and the metrics file, each of them atomically.
+
+    Both are stamped: a later report replaces them unless they were edited.
+
+    Raises:
+        ForeignFileError: one would replace a file that isn't a report, and ``overwrite`` is false.
+        OSError: one can't be written.
+    """
+    refuse_foreign([html_path, metrics_path], overwrite=overwrite)
     for path, text in (
         (html_path, html(report)),
-        (metrics_path, json.dumps(metrics(report), indent=2) + "\n"),
+        (metrics_path, json.dumps(metrics(report), indent=2, ensure_ascii=False)),
     ):
-        with replacing(path) as file:
-            file.write(text.encode(errors="backslashreplace"))
+        with atomic_write(path, overwrite=overwrite) as file:
+            file.write(stamped(text, path.suffix))
 
 
 def metrics(report: TrainingReport) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from rich.console import Console
 
 import neuralbits
 from neuralbits import artifact
-from neuralbits.files import locked, replacing
+from neuralbits.files import atomic_write, locked, remove_unfinished, stamped
 from neuralbits.manifest import ArtifactError
 from neuralbits.scoring import cores
 
@@ -134,20 +134,23 @@ def _enter(
         SweepError: what is in the folder is another's.
     """
     path = folder / "sweep.json"
-    names = ["sweep", *(each.name for each in trainings)]
+    names = [each.name for each in trainings]
     if path.exists():
         found = _found(path, description)
         description = description | {"data": found["data"] | description["data"]}
         _write_json(path, found | {"data": description["data"]})
     else:
-        for stranger in [file for name in names for file in folder.glob(f"{name}.*")]:
-            if stranger.suffix != ".partial":
+        for other in [file for name in ("sweep", *names) for file in folder.glob(f"{name}.*")]:
+            if other.suffix != ".partial":
                 raise SweepError(
-                    f"{stranger} would be overwritten; name another --output, or delete the file"
+                    f"{other} would be overwritten; name another --output, or delete the file"
                 )
         _write_json(path, description)
-    for half_written in [file for name in names for file in folder.glob(f"{name}.*.partial")]:
-        half_written.unlink()
+    for name in names:
+        for ending in (".safetensors", ".safetensors.checkpoint", ".md", ".html", ".metrics.json"):
+            remove_unfinished(folder / f"{name}{ending}")
+    for written in ("sweep.json", "sweep.svg"):
+        remove_unfinished(folder / written)
     return description
 
 
@@ -233,10 +236,11 @@ def _write(
         "failed": failed,
     }
     _write_json(folder / "sweep.json", description | figures)
-    with replacing(folder / "sweep.svg") as file:
-        file.write(svg(results).encode())
+    with atomic_write(folder / "sweep.svg") as file:
+        file.write(stamped(svg(results), ".svg"))
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
-    with replacing(path) as file:
-        file.write((json.dumps(content, indent=2) + "\n").encode())
+    with atomic_write(path) as file:
+        unstamped = {name: value for name, value in content.items() if name != "stamp"}
+        file.write(stamped(json.dumps(unstamped, indent=2, ensure_ascii=False), path.suffix))

@@ -19,7 +19,7 @@ import pytest
 
 import neuralbits
 from neuralbits import artifact
-from neuralbits.files import replacing
+from neuralbits.files import atomic_write
 from neuralbits.projection import Projection
 from tests.app.test_service import expected
 from tests.support.homes import UTTERANCES, make_artifact
@@ -148,7 +148,7 @@ def test_two_hundred_reloads_under_load_fail_no_request_and_leave_no_memory_behi
 
 def _written(path: Path, content: bytes) -> Path:
     """Put a file in the place of another, as a deployment does."""
-    with replacing(path) as file:
+    with atomic_write(path, overwrite=True) as file:
         file.write(content)
     return path
 

@@ -20,7 +20,7 @@ import pytest
 
 import neuralbits
 from neuralbits import artifact, export, kernel
-from neuralbits.export import ExportError
+from neuralbits.errors import ForeignFileError
 from neuralbits.projection import Projection
 from tests.kernel.test_kernel import STRICT, make
 from tests.runtime.test_cli import run
@@ -543,7 +543,7 @@ def test_what_somebody_else_wrote_is_left_alone(
     name: str, artifact_path: Path, tmp_path: Path
 ) -> None:
     (tmp_path / name).write_text("mine")
-    with pytest.raises(ExportError, match=f"{name} isn't as an export wrote it; move it away"):
+    with pytest.raises(ForeignFileError, match=f"{name} isn't as neuralbits wrote it"):
         export.export(artifact_path, "c", tmp_path)
     assert contents(tmp_path) == {name: b"mine"}
 
@@ -554,7 +554,7 @@ def test_what_was_changed_since_it_was_exported_is_left_alone(
     export.export(artifact_path, "c", tmp_path)
     (tmp_path / "main.c").write_text("mine")
     before = contents(tmp_path)
-    with pytest.raises(ExportError, match=r"main\.c isn't as an export wrote it"):
+    with pytest.raises(ForeignFileError, match=r"main\.c isn't as neuralbits wrote it"):
         export.export(SHIPPED[0], "c", tmp_path)
     assert contents(tmp_path) == before
 
@@ -572,7 +572,7 @@ def test_the_same_command_completes_an_export_that_was_killed(
 
 def test_a_folder_in_the_place_of_a_file_is_left_alone(artifact_path: Path, tmp_path: Path) -> None:
     (tmp_path / "main.c").mkdir()
-    with pytest.raises(ExportError, match=r"main\.c isn't as an export wrote it"):
+    with pytest.raises(ForeignFileError, match=r"main\.c is a folder"):
         export.export(artifact_path, "c", tmp_path)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from neuralbits.errors import ForeignFileError
 from neuralbits.model_training.compression.sensitivity import Sensitivity
 from neuralbits.model_training.data import DataReport, Finding
 from neuralbits.model_training.evaluation.metrics import Evaluation, Microseconds, evaluate
@@ -289,6 +290,7 @@ def test_the_metrics_file_holds_the_report_field_by_field(tmp_path: Path) -> Non
     assert content["data"]["findings"][0]["lines"] == list(range(1001, 1031))
     assert content["settings"] == report.settings
     assert content["provenance"] == report.provenance
+    assert content.pop("stamp").startswith("Written by neuralbits")
     assert content == metrics(report)
 
 
@@ -301,11 +303,23 @@ def test_a_figure_that_is_not_finite_is_null_in_the_metrics_and_a_gap_in_the_cur
     assert Page(html(broken)).open == []
 
 
-def test_writing_replaces_what_was_there_and_leaves_nothing_else(tmp_path: Path) -> None:
-    (tmp_path / "report.html").write_text("an older report")
-    write_report(make_report(), tmp_path / "report.html", tmp_path / "metrics.json")
+def test_a_report_replaces_an_earlier_one_and_leaves_nothing_else(tmp_path: Path) -> None:
+    paths = tmp_path / "report.html", tmp_path / "metrics.json"
+    write_report(replace(make_report(), name="earlier"), *paths)
+    write_report(make_report(), *paths)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["metrics.json", "report.html"]
-    assert (tmp_path / "report.html").read_text(encoding="utf-8") == html(make_report())
+    assert paths[0].read_text(encoding="utf-8").startswith(html(make_report()))
+
+
+@pytest.mark.parametrize("name", ["report.html", "metrics.json"])
+def test_a_report_replaces_no_file_of_the_user(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("mine")
+    paths = tmp_path / "report.html", tmp_path / "metrics.json"
+    with pytest.raises(ForeignFileError, match=name):
+        write_report(make_report(), *paths)
+    assert (tmp_path / name).read_text() == "mine"
+    write_report(make_report(), *paths, overwrite=True)
+    assert (tmp_path / name).read_text() != "mine"
 
 
 def test_a_name_with_a_lone_surrogate_can_be_written(tmp_path: Path) -> None:

@@ -218,7 +218,9 @@ def test_a_sweep_goes_on_after_ctrl_c_and_after_a_kill(uninterrupted: Path, tmp_
     code, _ = signal_after_an_epoch(signal.SIGKILL)
     assert code == -signal.SIGKILL
     assert not list(tmp_path.glob("swept/*.safetensors"))
-    (tmp_path / "swept" / f"{NAMES[1]}.safetensors.half.partial").touch()  # of a kill while saving
+    (
+        tmp_path / "swept" / f"{NAMES[1]}.safetensorsab12cd34.partial"
+    ).touch()  # of a kill while saving
 
     _, failed, _ = run(tmp_path)
     assert failed == {}
