@@ -23,7 +23,7 @@ from neuralbits import artifact, export, kernel
 from neuralbits.errors import ForeignFileError
 from neuralbits.projection import Projection
 from tests.kernel.test_kernel import STRICT, make
-from tests.runtime.test_cli import run
+from tests.support.commands import run
 from tests.support.homes import UTTERANCES, make_artifact
 from tests.support.paths import ROOT
 from tools import make_kernel_wasm

@@ -1,0 +1,39 @@
+"""The commands of the service: serve and key."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from neuralbits.cli import require
+
+commands = typer.Typer()
+
+
+@commands.command()
+def serve(
+    artifact: Annotated[
+        Path | None, typer.Argument(help="By default, the shipped home-assistant artifact.")
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="By default, 127.0.0.1.")] = None,
+    port: Annotated[int | None, typer.Option(help="By default, 8000; 0 takes a free one.")] = None,
+    watch: Annotated[
+        bool | None,
+        typer.Option(help="Serve the artifact anew when its file changes.", show_default=False),
+    ] = None,
+) -> None:
+    """Serve an artifact over HTTP."""
+    require("uvicorn", "serve")
+    from . import command
+
+    command.serve(artifact, host, port, watch)
+
+
+@commands.command()
+def key() -> None:
+    """Make a key for the service, and the hash that lets it in."""
+    from . import api_keys
+
+    made, hashed = api_keys.make()
+    print(f"{made}  for whoever is to be let in; it can't be shown again")
+    print(f"NEURALBITS_API_KEYS={hashed}  for the service; several, with commas between them")

@@ -1,0 +1,314 @@
+"""The commands of the offline job: train, sweep and evaluate.
+
+What they need of torch and scikit-learn is imported once a command runs: `--help` and a mistyped
+option are answered without.
+"""
+
+import json
+import shlex
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+import neuralbits
+from neuralbits.cli import ArtifactArgument, JsonOption, TextColumnOption, print_facts, require
+from neuralbits.errors import NeuralbitsError
+
+if TYPE_CHECKING:
+    from .data import TrainingData
+
+commands = typer.Typer()
+
+TrainOption = Annotated[
+    Path | None, typer.Option(help="Utterances with their intents: CSV, TSV, JSONL or Parquet.")
+]
+ValidationOption = Annotated[
+    Path | None, typer.Option(help="By default, a part of the training data.")
+]
+OutOfScopeOption = Annotated[
+    Path | None, typer.Option(help="Texts of no intent, to learn their rejection from.")
+]
+UnlabelledOption = Annotated[
+    Path | None, typer.Option(help="Texts whose intents nobody has told, to learn from as well.")
+]
+DatasetOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Without --train: home-assistant (the default), clinc150, banking77 or snips."
+    ),
+]
+LanguageOption = Annotated[
+    str | None, typer.Option(help="Of the home-assistant data set; en by default.")
+]
+LabelColumnOption = Annotated[str, typer.Option(help="The column that holds the intents.")]
+
+WIDTHS = (
+    "projection.functions=",
+    "projection.dimensions=",
+    "projection.removed=",
+    "network.widths=",
+)
+"""What --max-size chooses, unless one of them is set."""
+
+
+@commands.command()
+def train(
+    output: Annotated[Path, typer.Option(help="Where the artifact goes: a .safetensors file.")],
+    train: TrainOption = None,
+    validation: ValidationOption = None,
+    test: Annotated[Path | None, typer.Option(help="Is measured once, at the end.")] = None,
+    out_of_scope: OutOfScopeOption = None,
+    unlabelled: UnlabelledOption = None,
+    dataset: DatasetOption = None,
+    language: LanguageOption = None,
+    text_column: TextColumnOption = "text",
+    label_column: LabelColumnOption = "intent",
+    max_size: Annotated[str, typer.Option(help="The most bytes the artifact may have.")] = "64KiB",
+    trainer: Annotated[
+        str, typer.Option(help="lstm, feedforward or cnn, or several joined by +.")
+    ] = "lstm",
+    max_false_rejects: Annotated[
+        str, typer.Option(help="The most in-scope texts to take for out-of-scope ones.")
+    ] = "4%",
+    seed: Annotated[int, typer.Option(help="The same seed gives the same artifact.")] = 0,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="Another setting, such as epochs=30 or objective.temperature=2."
+        ),
+    ] = None,
+    resume: Annotated[bool, typer.Option(help="Go on from the checkpoint, if any.")] = False,
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"], typer.Option(help="auto takes a GPU, if there is one.")
+    ] = "auto",
+) -> None:
+    """Train a projection network in the company of a trainer; write the artifact."""
+    require("torch", "train")
+    from . import budget, job
+    from .evaluation.report import comparison
+    from .networks.trainers import TrainerSettings
+    from .settings import Settings, SettingsError, parse_share
+
+    try:
+        chosen = Settings(
+            seed=seed,
+            trainer=TrainerSettings(names=trainer),
+            max_false_rejects=parse_share(max_false_rejects),
+        )
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
+    chosen = chosen.override(set_ or [])
+    size = budget.parse_size(max_size)
+    loaded = _training_data(
+        train,
+        validation,
+        test,
+        out_of_scope,
+        unlabelled,
+        dataset,
+        language,
+        text_column,
+        label_column,
+        seed,
+    )
+    print(loaded.report)
+    # Where files lie and whether the run was interrupted make no difference to the artifact.
+    files = {
+        str(file): file.name
+        for file in (output, train, validation, test, out_of_scope, unlabelled)
+        if file
+    }
+    words = [files.get(word, word) for word in sys.argv[1:] if word != "--resume"]
+    report = job.train(
+        chosen,
+        loaded,
+        output,
+        max_size=size,
+        choose_widths=not any(each.startswith(WIDTHS) for each in set_ or []),
+        command=shlex.join(["neuralbits", *words]),
+        resume=resume,
+        device=device,
+        console=Console(stderr=True),
+    )
+    table = Table("", "artifact", "trainer", "artifact against trainer")
+    for row in comparison(report):
+        table.add_row(*row)
+    Console().print(table)
+    print(f"wrote {output}, and beside it the model card, the report and its figures")
+    if len(report.history) < chosen.epochs:
+        raise typer.Exit(130)  # stopped by Ctrl-C: what was to follow shouldn't
+
+
+@commands.command()
+def sweep(
+    output: Annotated[Path, typer.Option(help="The folder for artifacts, table and plot.")],
+    train: TrainOption = None,
+    validation: ValidationOption = None,
+    test: Annotated[
+        Path | None, typer.Option(help="Is measured once for each artifact, at its end.")
+    ] = None,
+    out_of_scope: OutOfScopeOption = None,
+    unlabelled: UnlabelledOption = None,
+    dataset: DatasetOption = None,
+    language: LanguageOption = None,
+    text_column: TextColumnOption = "text",
+    label_column: LabelColumnOption = "intent",
+    bits: Annotated[
+        str | None,
+        typer.Option(help="Numbers of neural bits; by default 256,512,1024,2048,4096,8192."),
+    ] = None,
+    sizes: Annotated[
+        str | None,
+        typer.Option(help="Instead of bits, budgets such as 4KiB,8KiB,16KiB,32KiB,64KiB."),
+    ] = None,
+    seeds: Annotated[str, typer.Option(help="One or more, such as 0,1,2.")] = "0",
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A setting of every training, such as epochs=30."),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Trainings at a time; by default, one a core.")
+    ] = None,
+) -> None:
+    """Measure accuracy against bits, bytes and time; the same command resumes a sweep."""
+    require("torch", "train")
+    from .sweep import plan as sweep_plan
+    from .sweep import run as sweep_job
+    from .sweep.results import table
+
+    source = {
+        "--train": train and train.name,  # as in train: where files lie makes no difference
+        "--validation": validation and validation.name,
+        "--test": test and test.name,
+        "--out-of-scope": out_of_scope and out_of_scope.name,
+        "--unlabelled": unlabelled and unlabelled.name,
+        "--dataset": dataset,
+        "--language": language,
+        "--text-column": None if text_column == "text" else text_column,
+        "--label-column": None if label_column == "intent" else label_column,
+    }
+    words = [word for option, value in source.items() if value for word in (option, value)]
+    plan = sweep_plan.plan(bits, sizes, seeds, set_ or [], words)
+    loaded = {
+        seed: _training_data(
+            train,
+            validation,
+            test,
+            out_of_scope,
+            unlabelled,
+            dataset,
+            language,
+            text_column,
+            label_column,
+            seed,
+        )
+        for seed in plan.seeds
+    }
+    print(loaded[plan.seeds[0]].report)
+    results, failed = sweep_job.run(plan, loaded, output, workers=workers)
+    if results:
+        titles, *rows = table(results)
+        shown = Table(*titles, box=None, pad_edge=False)
+        for row in rows:
+            shown.add_row(*row)
+        Console().print(shown)
+        print(f"wrote {output / 'sweep.json'} and {output / 'sweep.svg'}")
+    if failed:
+        raise NeuralbitsError(
+            f"{len(failed)} of the trainings failed ({', '.join(failed)}); the same command tries "
+            "them again"
+        )
+
+
+@commands.command()
+def evaluate(
+    artifact: ArtifactArgument,
+    file: Annotated[Path, typer.Argument(help="Utterances with their right intents.")],
+    text_column: TextColumnOption = "text",
+    label_column: LabelColumnOption = "intent",
+    as_json: JsonOption = False,
+) -> None:
+    """Measure an artifact on a file; rows labelled oos are out-of-scope texts."""
+    require("sklearn", "train")
+    from . import data
+    from .evaluation import metrics
+
+    classifier = neuralbits.load(artifact)
+    loaded = data.load_file(file, text_column, label_column)
+    examples, out_of_scope = loaded.examples, loaded.out_of_scope
+    measured = metrics.evaluate_classifier(
+        classifier, examples.texts, examples.intents, out_of_scope.texts
+    )
+    speed = metrics.microseconds_per_text(classifier.classify_batch, examples.texts)
+    for finding in loaded.findings:
+        print(finding, file=sys.stderr)
+    if as_json:
+        print(json.dumps(measured.to_json() | {"microseconds_per_text": asdict(speed)}, indent=2))
+        return
+    facts = {
+        "examples": f"{measured.examples:,}",
+        "accuracy": f"{measured.accuracy:.2%}",
+        "macro F1": f"{measured.macro_f1:.2%}",
+        "expected calibration error": f"{measured.expected_calibration_error:.2%}",
+        "size": f"{classifier.manifest.size:,} bytes",
+        "time per text": f"{speed.single:.0f} µs alone, {speed.batched:.0f} µs in a batch",
+    }
+    if (rejection := measured.out_of_scope) is not None:
+        facts |= {
+            "out-of-scope texts": f"{rejection.texts:,}",
+            "OOS recall": f"{rejection.oos_recall:.2%}",
+            "false-reject rate": f"{rejection.false_reject_rate:.2%}",
+            "AUROC": f"{rejection.auroc:.4f}",
+            "false accepts at 95% true accepts": f"{rejection.fpr_at_95_tpr:.2%}",
+        }
+    print_facts(facts)
+
+
+def _training_data(
+    train: Path | None,
+    validation: Path | None,
+    test: Path | None,
+    out_of_scope: Path | None,
+    unlabelled: Path | None,
+    dataset: str | None,
+    language: str | None,
+    text_column: str,
+    label_column: str,
+    seed: int,
+) -> "TrainingData":
+    """Load the files given, or else a data set.
+
+    Raises:
+        NeuralbitsError: the options contradict each other, or the data can't be had or used.
+    """
+    from . import data
+
+    if train is not None:
+        if dataset or language:
+            raise NeuralbitsError("--train and a data set exclude each other; leave one out")
+        return data.from_files(
+            train,
+            validation,
+            test,
+            out_of_scope,
+            unlabelled,
+            text_column=text_column,
+            label_column=label_column,
+            seed=seed,
+        )
+    idle = {
+        "--validation": validation,
+        "--test": test,
+        "--out-of-scope": out_of_scope,
+        "--unlabelled": unlabelled,
+    }
+    if given := [option for option, value in idle.items() if value is not None]:
+        raise NeuralbitsError(f"{given[0]} goes with --train; a data set has its own splits")
+    if language is not None and dataset not in (None, "home-assistant"):
+        raise NeuralbitsError(f"--language goes with home-assistant, not with {dataset}")
+    return data.from_name(dataset or "home-assistant", language or "en", seed)

@@ -1,0 +1,59 @@
+"""The commands of the training job, as a user runs them."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support.commands import COMMAND, run
+from tests.support.homes import UTTERANCES
+
+
+def test_evaluate_measures_an_artifact_on_a_file(artifact_path: Path, tmp_path: Path) -> None:
+    rows = [f'"{text}",{intent}' for intent, texts in UTTERANCES.items() for text in texts]
+    file = tmp_path / "test.csv"
+    file.write_text("\n".join(["text,intent", *rows, "who is the pope,oos"]))
+    assert "28\n" in run("evaluate", artifact_path, file)
+    measured = json.loads(run("evaluate", artifact_path, file, "--json"))
+    assert measured["examples"] == len(rows)
+    assert measured["accuracy"] > 0.9
+    assert measured["out_of_scope"]["texts"] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["evaluate", "ARTIFACT", "none.csv"], "none.csv"),
+        (["train", "--output", "x.safetensors", "--dataset", "mnist"], "no data set 'mnist'"),
+        (["train", "--output", "x.safetensors", "--language", "tlh"], "tlh"),
+        (["train", "--output", "x.safetensors", "--max-size", "big"], "write it like 64KiB"),
+        (["train", "--output", "x.safetensors", "--set", "epoch=3"], "there is no 'epoch'"),
+        (["train", "--output", "x.safetensors", "--trainer", "gru"], "there is no trainer 'gru'"),
+        (["train", "--output", "x.safetensors", "--seed", "-1"], "seed is -1"),
+        (["train", "--output", "x.safetensors", "--test", "t.csv"], "--test goes with --train"),
+        (["sweep", "--output", "x", "--unlabelled", "t.csv"], "--unlabelled goes with --train"),
+        (["train", "--output", "x", "--dataset", "snips", "--language", "de"], "not with snips"),
+        (
+            ["train", "--output", "x", "--train", "t.csv", "--dataset", "snips"],
+            "exclude each other",
+        ),
+        (["train", "--output", "nowhere/x.safetensors"], "nowhere"),
+    ],
+)
+def test_what_a_user_can_fix_is_one_sentence(
+    arguments: list[str], sentence: str, artifact_path: Path
+) -> None:
+    error = run(*[str(artifact_path) if a == "ARTIFACT" else a for a in arguments], code=1)
+    assert error.startswith("neuralbits: ")
+    assert sentence in error
+    assert error.count("\n") == 1
+
+
+def test_evaluate_names_the_rows_that_it_leaves_out(artifact_path: Path, tmp_path: Path) -> None:
+    file = tmp_path / "test.csv"
+    file.write_text("text,intent\n" + "lights on,turn_on\n" * 20 + ",turn_on\n")
+    command = [*COMMAND, "evaluate", str(artifact_path), str(file), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["examples"] == 20
+    assert "line 22" in done.stderr

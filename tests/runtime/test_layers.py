@@ -1,0 +1,73 @@
+"""Imports point one way: the service and the training job use the runtime, never the reverse."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.paths import ROOT
+
+PACKAGES = {
+    "neuralbits": ROOT / "neuralbits",
+    "neuralbits.app": ROOT / "app",
+    "neuralbits.model_training": ROOT / "model_training",
+}
+FORBIDDEN = {
+    "neuralbits": ("neuralbits.app", "neuralbits.model_training"),
+    "neuralbits.app": ("neuralbits.model_training",),
+    "neuralbits.model_training": ("neuralbits.app",),
+}
+
+
+def modules(package: str) -> list[tuple[str, Path]]:
+    """Return the names and files of a package's modules, without those behind a link."""
+    folder = PACKAGES[package]
+    return [
+        (".".join([package, *file.relative_to(folder).with_suffix("").parts]), file)
+        for file in sorted(folder.rglob("*.py"))
+        if not any(parent.is_symlink() for parent in file.parents if folder in parent.parents)
+    ]
+
+
+def imported(module: str, source: str) -> Iterator[str]:
+    """Yield the full names that a module imports, anywhere in it."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parents = module.split(".")[: -node.level] if node.level else []
+            origin = ".".join([*parents, *filter(None, [node.module])])
+            yield from (f"{origin}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and "import" in ast.unparse(node.func):
+            yield from (str(name.value) for name in node.args if isinstance(name, ast.Constant))
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_imports_only_what_it_may(package: str) -> None:
+    found = modules(package)
+    assert len(found) > 10
+    against = {
+        (module, name)
+        for module, file in found
+        for name in imported(module, file.read_text("utf-8"))
+        if any(f"{name}.".startswith(f"{other}.") for other in FORBIDDEN[package])
+    }
+    assert against == set()
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import neuralbits.app.server",
+        "from neuralbits import app",
+        "def serve():\n    from neuralbits.app import server",
+        "from .app import server",
+        "from . import app",
+        "importlib.import_module('neuralbits.app')",
+    ],
+)
+def test_every_way_to_import_is_seen(source: str) -> None:
+    assert any(
+        f"{name}.".startswith("neuralbits.app.") for name in imported("neuralbits.x", source)
+    )
