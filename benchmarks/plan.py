@@ -50,10 +50,12 @@ class System:
         return self.training.output.suffix == ".safetensors"
 
     def trainer_accuracy(self) -> float | None:
-        """Return the test accuracy of the trainer that neuralbits learnt from."""
+        """Return the test accuracy of the trainer that neuralbits learnt from, if it had one."""
         if not self.is_neuralbits:
             return None
         figures = json.loads(self.training.output.with_suffix(".metrics.json").read_bytes())
+        if figures["trainer"] is None:
+            return None
         return float(figures["trainer"]["evaluation"]["test"]["accuracy"])
 
 

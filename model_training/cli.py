@@ -70,7 +70,7 @@ def train(
     label_column: LabelColumnOption = "intent",
     max_size: Annotated[str, typer.Option(help="The most bytes the artifact may have.")] = "64KiB",
     trainer: Annotated[
-        str, typer.Option(help="lstm, feedforward or cnn, or several joined by +.")
+        str, typer.Option(help="lstm, feedforward or cnn, or several joined by +; or none.")
     ] = "lstm",
     max_false_rejects: Annotated[
         str, typer.Option(help="The most in-scope texts to take for out-of-scope ones.")
@@ -135,8 +135,9 @@ def train(
         device=device,
         console=Console(stderr=True),
     )
-    table = Table("", "artifact", "trainer", "artifact against trainer")
-    for row in comparison(report):
+    head, *rows = comparison(report)
+    table = Table(*head)
+    for row in rows:
         table.add_row(*row)
     Console().print(table)
     print(f"wrote {output}, and beside it the model card, the report and its figures")

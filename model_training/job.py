@@ -148,11 +148,15 @@ def _run(training: JointTraining, checkpoint: "_Checkpoint", console: Console) -
 
 
 def _line(record: EpochRecord, epochs: int) -> str:
+    head = f"epoch {record.epoch:3d}/{epochs} {record.seconds:6.1f} s  loss {record.loss:6.3f}"
+    right = f"projection {record.projection_accuracy:.2%}"
+    if record.trainer_accuracy is None:
+        return f"{head}; right: {right}"
     return (
-        f"epoch {record.epoch:3d}/{epochs} {record.seconds:6.1f} s  loss {record.loss:6.3f}: "
+        f"{head}: "
         f"trainer {record.trainer_loss:.3f}, distillation {record.distillation_loss:.3f}, "
         f"projection {record.projection_loss:.3f}; "
-        f"right: trainer {record.trainer_accuracy:.2%}, projection {record.projection_accuracy:.2%}"
+        f"right: trainer {record.trainer_accuracy:.2%}, {right}"
     )
 
 
@@ -187,11 +191,19 @@ def _finish(
     provenance |= {"epochs": len(training.history), "metrics": metrics}
     written = artifact.write(replace(calibrated, provenance=provenance), output)
 
-    # By the policy that set the artifact's.
-    trainer_threshold = calibration.threshold(
-        lead(training.trainer.scores(data.validation.texts)), settings.max_false_rejects
-    )
     texts = list(data.measured_splits.values())[-1][0].texts
+    trainer = None
+    if training.trainer:
+        # By the policy that set the artifact's.
+        threshold = calibration.threshold(
+            lead(training.trainer.scores(data.validation.texts)), settings.max_false_rejects
+        )
+        trainer = Measured(
+            name=settings.trainer.names,
+            bytes=sum(4 * p.numel() for p in training.trainer.parameters()),
+            microseconds_per_text=microseconds_per_text(training.trainer.probabilities, texts),
+            evaluation=measure(training.trainer, threshold),
+        )
     report = TrainingReport(
         name=data.name,
         artifact=Measured(
@@ -202,12 +214,7 @@ def _finish(
             ),
             evaluation=evaluations,
         ),
-        trainer=Measured(
-            name=settings.trainer.names,
-            bytes=sum(4 * p.numel() for p in training.trainer.parameters()),
-            microseconds_per_text=microseconds_per_text(training.trainer.probabilities, texts),
-            evaluation=measure(training.trainer, trainer_threshold),
-        ),
+        trainer=trainer,
         history=training.history,
         sensitivities=training.sensitivities() if settings.pruning.sensitivity else (),
         data=data.report,

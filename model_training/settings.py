@@ -77,6 +77,11 @@ class Settings:
                     f"pruning.{share} is {getattr(self.pruning, share)}, but a binary weight can't "
                     f"be 0; take network.{precision}=ternary, or leave pruning.{share} at 0"
                 )
+        if self.specialists.groups and not self.trainer.present:
+            raise ValueError(
+                f"specialists.groups is {self.specialists.groups}, but specialists divide the "
+                "work of a trainer; choose a trainer, or leave it at 0"
+            )
         if self.pruning.prunes and self.low_rank.after:
             raise ValueError(
                 "pruning and low_rank.after exclude each other: factorised, what was pruned would "

@@ -80,8 +80,8 @@ def _out_of_scope(evaluation: Evaluation, split: str) -> str:
 
 
 def _results(report: TrainingReport) -> str:
-    head = ("", "artifact", f"trainer ({report.trainer.name})", "artifact against trainer")
-    rows = [head, ("---", *["---:"] * 3), *comparison(report)]
+    head, *figures = comparison(report)
+    rows = [head, ("---", *["---:"] * (len(head) - 1)), *figures]
     return "\n".join(f"| {' | '.join(map(_line, row))} |" for row in rows)
 
 

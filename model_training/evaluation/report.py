@@ -9,8 +9,10 @@ import dataclasses
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from html import escape
 from io import StringIO
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +50,8 @@ class TrainingReport:
     name: str
     artifact: Measured
     """The projection network, as exported."""
-    trainer: Measured
+    trainer: Measured | None
+    """None if there was none."""
     history: Sequence[EpochRecord]
     data: DataReport
     settings: Mapping[str, Any]
@@ -86,37 +89,51 @@ def metrics(report: TrainingReport) -> dict[str, Any]:
     return content
 
 
-def comparison(report: TrainingReport) -> list[tuple[str, str, str, str]]:
-    """Return rows to print: what was measured, the artifact's, the trainer's, the difference.
+def comparison(report: TrainingReport) -> list[tuple[str, ...]]:
+    """Return a table of all measures, its head first.
 
-    What is caught and what is rejected is so at a threshold of each network's own, by one policy.
+    Its columns are the measure, the artifact's figure and, where there is a trainer, the trainer's
+    figure and the difference. OOS recall and false-reject rate are at a threshold of each
+    network's own, by one policy.
     """
     ours, theirs = report.artifact, report.trainer
-    rows = []
+    rows: list[tuple[str, ...]] = [("", "artifact")]
+    if theirs:
+        rows = [("", "artifact", f"trainer ({theirs.name})", "artifact against trainer")]
+
+    def add(
+        measure: str,
+        figure: Callable[[Measured], float],
+        write: Callable[[float], str],
+        difference: Callable[[float, float], str],
+    ) -> None:
+        figures = [figure(measured) for measured in (ours, theirs) if measured]
+        compared = [difference(*figures)] if theirs else []
+        rows.append((measure, *map(write, figures), *compared))
+
     for split, evaluation in ours.evaluation.items():
-        other = theirs.evaluation[split]
-        rates = [
-            (_title(measure), getattr(evaluation, measure), getattr(other, measure))
-            for measure in ("accuracy", "macro_f1", "expected_calibration_error")
-        ]
-        if (ours_outside := evaluation.out_of_scope) and (theirs_outside := other.out_of_scope):
-            rates += [
-                ("OOS recall", ours_outside.oos_recall, theirs_outside.oos_recall),
-                (
-                    "False-reject rate",
-                    ours_outside.false_reject_rate,
-                    theirs_outside.false_reject_rate,
-                ),
-            ]
-        for title, a, b in rates:
-            points = f"{100 * (a - b):+.2f} points".replace("-", "\N{MINUS SIGN}")
-            rows.append((f"{title}, {split}", percent(a), percent(b), points))
-    times = _times(ours.bytes, theirs.bytes, "smaller", "larger")
-    rows.append(("Size", kibibytes(ours.bytes), kibibytes(theirs.bytes), times))
+        rates = {
+            _title(rate): attrgetter(rate)
+            for rate in ("accuracy", "macro_f1", "expected_calibration_error")
+        }
+        if evaluation.out_of_scope:
+            rates["OOS recall"] = attrgetter("out_of_scope.oos_recall")
+            rates["False-reject rate"] = attrgetter("out_of_scope.false_reject_rate")
+        for title, rate in rates.items():
+            add(
+                f"{title}, {split}",
+                lambda measured, split=split, rate=rate: rate(measured.evaluation[split]),  # type: ignore[misc]
+                percent,
+                _points,
+            )
+    add("Size", attrgetter("bytes"), kibibytes, partial(_times, less="smaller", more="larger"))
     for title, way in (("one a call", "single"), ("in batches", "batched")):
-        a, b = (getattr(m.microseconds_per_text, way) for m in (ours, theirs))
-        times = _times(a, b, "faster", "slower")
-        rows.append((f"Time per text, {title}", f"{a:,.1f} µs", f"{b:,.1f} µs", times))
+        add(
+            f"Time per text, {title}",
+            attrgetter(f"microseconds_per_text.{way}"),
+            "{:,.1f} µs".format,
+            partial(_times, less="faster", more="slower"),
+        )
     return rows
 
 
@@ -132,9 +149,13 @@ def percent(share: float) -> str:
     return f"{100 * share:.2f} %"
 
 
-def kibibytes(size: int) -> str:
+def kibibytes(size: float) -> str:
     """Return a number of bytes in KiB, from 1 MiB on in MiB."""
     return f"{size / 2**10:,.1f} KiB" if size < 2**20 else f"{size / 2**20:,.1f} MiB"
+
+
+def _points(own: float, other: float) -> str:
+    return f"{100 * (own - other):+.2f} points".replace("-", "\N{MINUS SIGN}")
 
 
 def _times(own: float, other: float, less: str, more: str) -> str:
@@ -151,9 +172,15 @@ def html(report: TrainingReport) -> str:
     """Return the page, always the same for the same report."""
     split, evaluation = list(report.artifact.evaluation.items())[-1]
     outside = out_of_scope_split(report)
-    head = ("", "Artifact", f"Trainer ({report.trainer.name})", "Artifact against trainer")
+    head, *rows = comparison(report)
+    outside_section = _out_of_scope(report.artifact.evaluation[outside], outside)
+    if report.trainer and report.artifact.evaluation[outside].out_of_scope:
+        outside_section += (
+            "<p>The trainer's figures, in the first table, are at its own threshold, set by the "
+            "same policy.</p>"
+        )
     sections = {
-        "Trainer against artifact": _table(head, comparison(report)),
+        "Trainer against artifact" if report.trainer else "Figures": _table(head, rows),
         "Training": _training(report.history),
         **(
             {"Sensitivity to pruning": _sensitivities(report.sensitivities)}
@@ -161,7 +188,7 @@ def html(report: TrainingReport) -> str:
             else {}
         ),
         "Calibration": _calibration(evaluation, split),
-        "Out-of-scope texts": _out_of_scope(report.artifact.evaluation[outside], outside),
+        "Out-of-scope texts": outside_section,
         "Confusions": _confusions(evaluation, split),
         "Accuracy per intent": _intents(evaluation, split),
         "Data": _data(report.data),
@@ -194,6 +221,8 @@ def _training(history: Sequence[EpochRecord]) -> str:
     def curves(figure: Figure, unit: str, scale: float, lines: Mapping[str, str]) -> None:
         axes = figure.subplots()
         for field, colour in lines.items():
+            if getattr(history[0], field) is None:
+                continue
             heights = [scale * getattr(record, field) for record in history]
             label = field.replace("_", " ").replace("projection", "projection network")
             axes.plot([record.epoch for record in history], heights, f"{colour}.-", label=label)
@@ -265,8 +294,7 @@ def _out_of_scope(evaluation: Evaluation, split: str) -> str:
         f"<strong>{percent(outside.oos_recall)}</strong> of {outside.texts:,} out-of-scope texts "
         f"(OOS recall) and {percent(outside.false_reject_rate)} of the {escape(split)} split's "
         f"{evaluation.examples:,} examples (false-reject rate). Where 95 % of those are accepted, "
-        f"{percent(outside.fpr_at_95_tpr)} of the out-of-scope texts are, too. The trainer's "
-        "figures, in the first table, are at a threshold of its own, set by the same policy.</p>"
+        f"{percent(outside.fpr_at_95_tpr)} of the out-of-scope texts are, too.</p>"
         f"{_chart(f'ROC curve of the lead; area below it: {outside.auroc:.4f}', roc)}"
     )
 
@@ -329,8 +357,9 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "figu
 
 
 def _records(records: Sequence[Any], kind: str = "figures") -> str:
-    """Return a table of dataclasses of one kind, a column for each field."""
-    fields = [field.name for field in dataclasses.fields(records[0])]
+    """Return a table of dataclasses of one kind, a column for each field that isn't None."""
+    names = [field.name for field in dataclasses.fields(records[0])]
+    fields = [name for name in names if getattr(records[0], name) is not None]
     rows = [[_cell(field, getattr(record, field)) for field in fields] for record in records]
     return _table([_title(field) for field in fields], rows, kind)
 

@@ -13,8 +13,9 @@ class EpochRecord:
     """How long it took."""
     loss: float
     """The weighted sum of the three terms; out-of-scope texts are left out."""
-    trainer_loss: float
-    distillation_loss: float
+    trainer_loss: float | None
+    """None, as all that is of the trainer, where there is none."""
+    distillation_loss: float | None
     projection_loss: float
-    trainer_accuracy: float
+    trainer_accuracy: float | None
     projection_accuracy: float

@@ -6,6 +6,8 @@ and takes a step on the labels and on what the trainer predicts (losses.py). Fur
 batch, tokens and n-grams dropped anew, give it further steps: it learns slower than the trainer,
 and a step costs it far less. Of unlabelled texts it learns to predict from such a view what it
 predicts from the whole text.
+
+Without a trainer the labels are all that the projection network learns from: λ2 is 0.
 """
 
 import dataclasses
@@ -72,11 +74,16 @@ class JointTraining:
         self._generator = np.random.default_rng(settings.seed)
         self._labels = torch.from_numpy(data.label_indices(data.train))
         self._batches = Batches(settings, data, self._generator)
-        self._tokens = TokenCorpus(data.train.texts, settings.trainer.buckets)
         self._validation_texts = data.validation.texts
         self._validation_labels = data.label_indices(data.validation)
         self._validation_ngrams = NgramCorpus(settings.projection, data.validation.texts)
-        self.trainer = Ensemble(len(data.labels), settings.trainer).to(device)
+        self.trainer: Ensemble | None = None
+        if settings.trainer.present:
+            self._tokens = TokenCorpus(data.train.texts, settings.trainer.buckets)
+            self.trainer = Ensemble(len(data.labels), settings.trainer).to(device)
+            self._trainer_optimiser = Optimiser(
+                self.trainer, settings.trainer_learning_rate, settings.epochs * len(self._batches)
+            )
         settings.specialists.check(len(data.labels))
         self._specialists: Specialists | None = None
         network = low_rank.unfactorised(
@@ -88,9 +95,6 @@ class JointTraining:
         )
 
         self._pruning = Pruning(settings.pruning)
-        self._trainer_optimiser = Optimiser(
-            self.trainer, settings.trainer_learning_rate, settings.epochs * len(self._batches)
-        )
         self._teach(network, settings.low_rank.after or settings.epochs)
 
     @property
@@ -99,7 +103,7 @@ class JointTraining:
         return len(self.history) >= self.settings.epochs
 
     def run_epoch(self, progress: Progress) -> EpochRecord:
-        """Train for one epoch, then measure both networks on the validation split.
+        """Train for one epoch, then measure the networks on the validation split.
 
         Raises:
             Stopped: `stop` was set; what the epoch did is not in `history` nor in `latest`.
@@ -115,7 +119,8 @@ class JointTraining:
             self._engage(groups)
         held = self.settings.low_rank.holds(ended)
         self.projection_network.first.weight.requires_grad_(not held)
-        self.trainer.train()
+        if self.trainer:
+            self.trainer.train()
         self.projection_network.train()
         losses = []
         with closing(self._batches.epoch()) as batches:  # its thread, too, also when stopped
@@ -140,10 +145,12 @@ class JointTraining:
             loss=objective.trainer_weight * trainer
             + objective.distillation_weight * distillation
             + objective.projection_weight * projection,
-            trainer_loss=trainer,
-            distillation_loss=distillation,
+            trainer_loss=trainer if self.trainer else None,
+            distillation_loss=distillation if self.trainer else None,
             projection_loss=projection,
-            trainer_accuracy=self._accuracy(self.trainer.probabilities(self._validation_texts)),
+            trainer_accuracy=self._accuracy(self.trainer.probabilities(self._validation_texts))
+            if self.trainer
+            else None,
             projection_accuracy=self._accuracy(
                 self.validation_scores(self.projection_network.fold())
             ),
@@ -206,9 +213,9 @@ class JointTraining:
         return {
             "history": [dataclasses.asdict(record) for record in self.history],
             "removed": list(self.projection.removed),
-            "trainer": self.trainer.state_dict(),
+            "trainer": self.trainer.state_dict() if self.trainer else None,
             "projection_network": self.projection_network.state_dict(),
-            "trainer_optimiser": self._trainer_optimiser.state(),
+            "trainer_optimiser": self._trainer_optimiser.state() if self.trainer else None,
             "projection_optimiser": self._projection_optimiser.state(),
             "specialists": self._specialists.state() if self._specialists else None,
             "torch_generator": torch.get_rng_state(),
@@ -222,10 +229,11 @@ class JointTraining:
         if len(self.history) > self.settings.low_rank.after > 0:
             self._teach(self._blank(), self.settings.epochs - self.settings.low_rank.after)
         self._remove([each for each in state["removed"] if each in self.projection.kept])
-        self.trainer.load_state_dict(state["trainer"])
+        if self.trainer:
+            self.trainer.load_state_dict(state["trainer"])
+            self._trainer_optimiser.restore(state["trainer_optimiser"])
         self.projection_network.load_state_dict(state["projection_network"])
         self._keep()
-        self._trainer_optimiser.restore(state["trainer_optimiser"])
         self._projection_optimiser.restore(state["projection_optimiser"])
         if state["specialists"]:
             self._engage(state["specialists"]["groups"]).restore(state["specialists"])
@@ -266,6 +274,7 @@ class JointTraining:
     @torch.no_grad()
     def _predictions(self) -> npt.NDArray[np.float64]:
         """Return what the trainer predicts of the training texts while it learns: shape (N, C)."""
+        assert self.trainer  # without one there are no specialists (settings.py)
         self.trainer.train()  # without dropout it would know these texts, and confuse nothing
         texts = np.arange(len(self._labels))
         predictions = [
@@ -282,30 +291,28 @@ class JointTraining:
         return self._specialists
 
     def _train_batch(self, batch: Batch) -> tuple[float, float, float]:
-        """Take the steps that one batch asks for; return the three losses, means over the views."""
+        """Take the steps that one batch asks for; return the three losses, means over the views.
+
+        Without a trainer, its own loss and that of the distillation are 0.
+        """
         texts, views = batch.texts, batch.views
         objective = self.settings.objective
         labels = self._labels[torch.from_numpy(texts)].to(self.device)
-        tokens = self._tokens.batch(texts).to(self.device)
-        trainer_logits = self.trainer(tokens)
-        trainer_loss = objective.trainer_loss(trainer_logits, labels)
-        self._trainer_optimiser.step(objective.trainer_weight * trainer_loss)
-
-        soft_labels = objective.soft_labels(trainer_logits)
-        if self._specialists:
-            soft_labels = self._specialists.refine(
-                tokens, labels, soft_labels, objective.temperature
-            )
+        trainer, soft_labels = 0.0, None
+        if self.trainer:
+            trainer, soft_labels = self._train_trainer(texts, labels)
         guesses = self._guess(batch)
         distillation = projection = 0.0
         for view in views:
             logits, unlabelled_logits, outlier_logits = self.projection_network(
                 _values(view, self.device)
             ).tensor_split([len(texts), len(texts) + len(guesses)])
-            distillation_loss = objective.distillation_loss(logits, soft_labels)
             projection_loss = objective.projection_loss(logits, labels)
-            loss = objective.distillation_weight * distillation_loss
-            loss = loss + objective.projection_weight * projection_loss
+            loss = objective.projection_weight * projection_loss
+            if soft_labels is not None:
+                distillation_loss = objective.distillation_loss(logits, soft_labels)
+                loss = objective.distillation_weight * distillation_loss + loss
+                distillation += distillation_loss.item() / len(views)
             if len(guesses):
                 unlabelled_loss = objective.unlabelled_loss(unlabelled_logits, guesses)
                 loss = loss + objective.unlabelled_weight * unlabelled_loss
@@ -314,9 +321,23 @@ class JointTraining:
             self._projection_optimiser.step(loss)
             self._pruning.hold()
             self._shrink()
-            distillation += distillation_loss.item() / len(views)
             projection += projection_loss.item() / len(views)
-        return trainer_loss.item(), distillation, projection
+        return trainer, distillation, projection
+
+    def _train_trainer(self, texts: npt.NDArray[np.intp], labels: Tensor) -> tuple[float, Tensor]:
+        """Take the trainer's step on B texts; return its loss, and its soft labels, (B, C)."""
+        assert self.trainer
+        objective = self.settings.objective
+        tokens = self._tokens.batch(texts).to(self.device)
+        logits = self.trainer(tokens)
+        loss = objective.trainer_loss(logits, labels)
+        self._trainer_optimiser.step(objective.trainer_weight * loss)
+        soft_labels = objective.soft_labels(logits)
+        if self._specialists:
+            soft_labels = self._specialists.refine(
+                tokens, labels, soft_labels, objective.temperature
+            )
+        return loss.item(), soft_labels
 
     @torch.no_grad()
     def _guess(self, batch: Batch) -> Tensor:

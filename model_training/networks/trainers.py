@@ -8,7 +8,7 @@ that the trainer has no vocabulary either. One of three encoders turns the seque
 - ``feedforward``: a layer over the pooled embeddings, as in Iyyer et al. 2015;
 - ``cnn``: depthwise-separable convolutions over time (Kaiser et al. 2017, arXiv:1706.03059).
 
-Several of them, joined by ``+``, make an ensemble.
+Several of them, joined by ``+``, make an ensemble. ``none`` trains the projection network alone.
 """
 
 from collections.abc import Sequence
@@ -23,6 +23,8 @@ from torch.nn import functional
 from neuralbits import ngrams
 from neuralbits.text import tokens
 
+NO_TRAINER = "none"
+
 _READ_AT_ONCE = 256  # texts, when nothing is learned from them
 
 
@@ -31,7 +33,7 @@ class TrainerSettings:
     """The shape of the trainer."""
 
     names: str = "lstm"
-    """``lstm``, ``feedforward`` or ``cnn``, or several joined by ``+``."""
+    """``lstm``, ``feedforward`` or ``cnn``, or several joined by ``+``; or ``none``."""
     buckets: int = 2**15
     """How many embeddings the hashed n-grams share."""
     embedding: int = 128
@@ -51,11 +53,11 @@ class TrainerSettings:
         Raises:
             ValueError: with a sentence that lists those which do.
         """
-        for name in self.names.split("+"):
+        for name in self.names.split("+") if self.present else ():
             if name not in ENCODERS:
                 raise ValueError(
                     f"there is no trainer {name!r}; choose of {', '.join(ENCODERS)}, "
-                    "or several joined by +"
+                    f"several joined by +, or {NO_TRAINER}"
                 )
         for size in ("buckets", "embedding", "hidden"):
             if getattr(self, size) < 1:
@@ -63,6 +65,11 @@ class TrainerSettings:
         for share in ("token_dropout", "embedding_dropout", "dropout"):
             if not 0 <= getattr(self, share) < 1:
                 raise ValueError(f"{share} is {getattr(self, share)}, not within 0 and 1")
+
+    @property
+    def present(self) -> bool:
+        """Whether there is a trainer at all."""
+        return self.names != NO_TRAINER
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,8 @@ def svg(results: Results) -> str:
         figure = Figure(figsize=(10.5, 3.6), layout=ConstrainedLayoutEngine(wspace=0.06))
         for axes, panel in zip(figure.subplots(1, 3, sharey=True), PANELS, strict=True):
             _draw_accuracies(axes, results, PANELS[panel], labelled=panel != results.swept)
-            _draw_trainer(axes, results)
+            if results.trainer_accuracy:
+                _draw_trainer(axes, results.trainer, results.trainer_accuracy, len(results.runs))
         first = figure.axes[0]
         first.set_ylabel(f"right on the {results.split} split of {results.data}, %")
         figure.legend(*first.get_legend_handles_labels(), loc="outside upper center", ncols=2)
@@ -100,9 +101,8 @@ def _draw_accuracies(axes: Axes, results: Results, panel: Panel, *, labelled: bo
     axes.xaxis.set_minor_locator(NullLocator())
 
 
-def _draw_trainer(axes: Axes, results: Results) -> None:
-    accuracy, runs = results.trainer_accuracy, len(results.runs)
-    label = f"trainer ({results.trainer}): {100 * accuracy.mean:.1f} %"
+def _draw_trainer(axes: Axes, name: str, accuracy: Spread, runs: int) -> None:
+    label = f"trainer ({name}): {100 * accuracy.mean:.1f} %"
     if runs > 1:
         label += f", mean of its {runs} runs (band: lowest to highest)"
     axes.axhline(100 * accuracy.mean, color=TRAINER, linestyle="--", label=label)

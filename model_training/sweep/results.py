@@ -30,6 +30,7 @@ class Run:
     accuracy: Mapping[str, float]
     """The artifact's, by split; between 0 and 1."""
     trainer_accuracy: Mapping[str, float]
+    """Empty without a trainer."""
     provenance: Mapping[str, Any]
     """That of the artifact, with the command that makes it."""
 
@@ -85,12 +86,14 @@ class Results:
         return list(self.runs[0].accuracy)[-1]
 
     @property
-    def trainer_accuracy(self) -> Spread:
-        """The trainer's accuracy on that split over all runs.
+    def trainer_accuracy(self) -> Spread | None:
+        """The trainer's accuracy on that split over all runs; None without a trainer.
 
         The projection network has no influence on its trainer; but each run trains its own, and
         they differ by their random numbers.
         """
+        if not self.runs[0].trainer_accuracy:
+            return None
         return _spread(self.runs, lambda run: run.trainer_accuracy[self.split])
 
 
@@ -124,18 +127,21 @@ def table(results: Results) -> list[tuple[str, ...]]:
     """Return rows to print, the first of them the titles: means, and accuracies' ranges."""
     splits, split = list(results.runs[0].accuracy), results.split
     by_size = results.swept == "size"
-    titles = ("bits", "units", "bytes", "µs\nalone", "µs\nbatched", *splits, f"trainer,\n{split}")
+    titles = ("bits", "units", "bytes", "µs\nalone", "µs\nbatched", *splits)
+    if results.trainer_accuracy:
+        titles = (*titles, f"trainer,\n{split}")
     rows = [("at\nmost", *titles) if by_size else titles]
     for point in results.points:
-        row = (
+        row: tuple[str, ...] = (
             f"{point.bits.mean:,.0f}",
             ", ".join(map(str, point.units)) or "none",
             f"{point.bytes.mean:,.0f}",
             f"{point.single.mean:.1f}",
             f"{point.batched.mean:.1f}",
             *(_percentage(point.accuracy[each]) for each in splits),
-            _percentage(point.trainer_accuracy[split]),
         )
+        if results.trainer_accuracy:
+            row = (*row, _percentage(point.trainer_accuracy[split]))
         rows.append((size_name(point.value), *row) if by_size else row)
     return rows
 

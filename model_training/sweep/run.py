@@ -199,9 +199,8 @@ def _measure(swept: SweptTraining) -> Run:
     held, figures = artifact.read(training.output), _figures(training.output)
 
     def accuracies(of: str) -> dict[str, float]:
-        return {
-            split: evaluation["accuracy"] for split, evaluation in figures[of]["evaluation"].items()
-        }
+        measured = figures[of]["evaluation"] if figures[of] else {}
+        return {split: evaluation["accuracy"] for split, evaluation in measured.items()}
 
     texts = list(training.data.measured_splits.values())[-1][0].texts
     return Run(
@@ -230,7 +229,7 @@ def _write(
     figures = {
         "split": results.split,
         "trainer": results.trainer,
-        "trainer_accuracy": asdict(results.trainer_accuracy),
+        "trainer_accuracy": asdict(spread) if (spread := results.trainer_accuracy) else None,
         "points": [asdict(point) for point in results.points],
         "runs": [asdict(run) for run in results.runs],
         "failed": failed,

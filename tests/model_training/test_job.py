@@ -351,6 +351,17 @@ def test_an_artifact_holds_nothing_of_functions_that_group_lasso_removed(
     assert classifier.classify("turn off the lamp").intent in UTTERANCES
 
 
+def test_without_a_trainer_the_report_and_the_card_have_no_rows_for_one(tmp_path: Path) -> None:
+    write_homes(tmp_path)
+    said = finish(start(tmp_path, "--trainer", "none", "--set", "epochs=3"))
+    assert "right: projection" in said.splitlines()[0]
+    assert "trainer" not in said
+    figures = json.loads((tmp_path / "home.metrics.json").read_text())
+    assert figures["trainer"] is None
+    assert figures["history"][0]["trainer_loss"] is None
+    assert "trainer (" not in (tmp_path / "home.md").read_text()
+
+
 def test_without_a_checkpoint_resuming_starts_from_the_beginning(tmp_path: Path) -> None:
     homes = data.from_files(write_homes(tmp_path / "homes"))
     settings = Settings().override([*SMALL, "epochs=2"])

@@ -93,6 +93,7 @@ def test_of_two_assignments_to_a_setting_the_later_counts() -> None:
         ("trainer_learning_rate=0", r"trainer_learning_rate is 0\.0; it must be above 0"),
         ("projection_learning_rate=nan", "projection_learning_rate is nan; it must be above 0"),
         ("trainer.names=gru", "there is no trainer 'gru'; choose of lstm, feedforward, cnn"),
+        ("trainer.names=lstm+none", "there is no trainer 'none'; choose of lstm, .* or none"),
         ("projection.stride=3", "stride is 3, not a power of two"),
         ("projection.families=letters", "families is .*'letters'"),
         (

@@ -239,7 +239,9 @@ def test_the_comparison_has_a_row_for_each_measure_and_split() -> None:
     report = make_report()
     better = replace(report.trainer, evaluation={"test": evaluate(np.eye(2), [0, 1], ("a", "b"))})
     worse = replace(report.artifact, evaluation={"test": evaluate(np.eye(2), [0, 0], ("a", "b"))})
-    rows = {row[0]: row[1:] for row in comparison(replace(report, artifact=worse, trainer=better))}
+    head, *compared = comparison(replace(report, artifact=worse, trainer=better))
+    assert head == ("", "artifact", "trainer (lstm)", "artifact against trainer")
+    rows = {row[0]: row[1:] for row in compared}
     assert rows["Accuracy, test"] == ("50.00 %", "100.00 %", "\N{MINUS SIGN}50.00 points")
     assert rows["Size"] == ("41.2 KiB", "13.6 MiB", "337\N{MULTIPLICATION SIGN} smaller")
     assert rows["Time per text, one a call"][2] == "32.3\N{MULTIPLICATION SIGN} faster"
@@ -269,6 +271,22 @@ def test_the_comparison_tells_what_both_networks_reject_on_the_splits_that_have_
     assert rows["OOS recall, test"] == ("100.00 %", "50.00 %", "+50.00 points")
     assert rows["False-reject rate, test"] == ("50.00 %", "50.00 %", "+0.00 points")
     assert "OOS recall, validation" not in rows
+
+
+def test_without_a_trainer_no_table_no_curve_and_no_sentence_names_one() -> None:
+    report = make_report()
+    history = [
+        replace(record, trainer_loss=None, distillation_loss=None, trainer_accuracy=None)
+        for record in report.history
+    ]
+    alone = replace(report, trainer=None, history=history, settings={})
+    assert comparison(alone)[0] == ("", "artifact")
+    assert all(len(row) == 2 for row in comparison(alone))
+    text = html(alone).partition("</style>")[2].replace("var(--trainer)", "")  # a colour
+    assert "Projection loss" in text
+    assert "trainer" not in text.lower()
+    assert metrics(alone)["trainer"] is None
+    assert metrics(alone)["history"][0]["trainer_accuracy"] is None
 
 
 def test_sizes_are_in_kibibytes_below_one_mebibyte() -> None:

@@ -13,7 +13,7 @@ from neuralbits.model_training.compression import group_lasso
 from neuralbits.model_training.data import Examples, TrainingData
 from neuralbits.model_training.loop.joint import JointTraining, Stopped
 from neuralbits.model_training.networks.specialists import SpecialistError
-from neuralbits.model_training.settings import Settings
+from neuralbits.model_training.settings import Settings, SettingsError
 from neuralbits.model_training.views.corpus import Dropping, NgramCorpus
 from neuralbits.network import Network, probabilities
 from neuralbits.projection import Projection
@@ -89,6 +89,37 @@ def test_from_another_seed_another_network(homes: TrainingData) -> None:
     assert learned(run(begin(homes)), homes) != learned(
         run(begin(homes, replace(SETTINGS, seed=1))), homes
     )
+
+
+ALONE = SETTINGS.override(["trainer.names=none"])
+
+
+def test_without_a_trainer_the_projection_network_learns_from_the_labels_alone(
+    homes: TrainingData,
+) -> None:
+    training = run(begin(homes, ALONE))
+    assert training.trainer is None
+    for record in training.history:
+        assert (record.trainer_loss, record.distillation_loss, record.trainer_accuracy) == (
+            None,
+        ) * 3
+        assert record.loss == record.projection_loss
+    assert training.history[-1].projection_loss < training.history[0].projection_loss
+
+
+@pytest.mark.parametrize("ended", [0, 1, 3])
+def test_without_a_trainer_too_it_goes_on_as_if_nothing_had_happened(
+    homes: TrainingData, ended: int
+) -> None:
+    restored = begin(homes, ALONE)
+    restored.restore(run(begin(homes, ALONE), epochs=ended).state())
+    run(restored, epochs=ALONE.epochs - ended)
+    assert learned(restored, homes) == learned(run(begin(homes, ALONE)), homes)
+
+
+def test_specialists_without_a_trainer_are_refused() -> None:
+    with pytest.raises(SettingsError, match="choose a trainer, or leave it at 0"):
+        ALONE.override(["specialists.groups=2"])
 
 
 @pytest.mark.parametrize("ended", [0, 1, 3])

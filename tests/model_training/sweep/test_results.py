@@ -1,6 +1,7 @@
 """What a sweep has measured: summaries over the seeds, and the table."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from neuralbits.model_training.evaluation.metrics import Microseconds
 from neuralbits.model_training.sweep.results import Results, Run, Spread, Swept, table
@@ -51,6 +52,7 @@ def test_it_is_judged_by_the_test_split_if_there_is_one() -> None:
 def test_the_trainer_is_summarised_over_all_runs() -> None:
     results = make_results(make_run(256, accuracy=0.5), make_run(512, accuracy=0.75))
     trainer = results.trainer_accuracy
+    assert trainer is not None
     assert [round(each, 9) for each in (trainer.mean, trainer.lowest, trainer.highest)] == [
         0.535,
         0.41,
@@ -84,3 +86,11 @@ def test_the_table_of_a_sweep_of_sizes_begins_with_them() -> None:
     assert titles[0].split() == ["at", "most"]
     assert [row[0] for row in rows] == ["5000 B", "8 KiB"]
     assert [row[3] for row in rows] == ["4,991", "8,183"]
+
+
+def test_without_a_trainer_the_table_has_no_column_for_one() -> None:
+    results = make_results(replace(make_run(256, accuracy=0.8), trainer_accuracy={}))
+    assert results.trainer_accuracy is None
+    titles, row = table(results)
+    assert titles[-1] == "test"
+    assert row == ("256", "64, 16", "2,560", "100.0", "10.0", "80.00%", "70.00%")
