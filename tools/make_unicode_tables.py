@@ -8,6 +8,7 @@ So the tables are computed once, here, from one version of Unicode, and committe
 docs/projection.md states the rules; this script is their only implementation.
 """
 
+import re
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable
@@ -15,8 +16,30 @@ from collections.abc import Callable, Iterable
 UNICODE_VERSION = "15.1.0"
 REPLACEMENT = "\ufffd"
 HANGUL_SYLLABLES = range(0xAC00, 0xD7A4)  # decomposed by arithmetic, in neuralbits/text.py
-# Apostrophes join what they stand in: "what's" and "whats" are one word.
-APOSTROPHES = frozenset("'\u2018\u2019\u02bc\u02bb")
+# An apostrophe joins what it stands in: "what's" and "whats" are one word. In its place keyboards
+# and transcripts put quotation marks, acute, grave, prime, breathings, the Greek tonos, and the
+# apostrophes of Armenian, Hebrew (geresh), N'Ko and Mesoamerica (saltillo).
+APOSTROPHES = frozenset(
+    "'`\u00b4\u02b9\u02bb\u02bc\u02bd\u02be\u02bf\u02c8\u02ca\u02cb\u02ee\u0384\u055a\u05f3\u07f4\u07f5"
+    "\u1fbd\u1fbf\u1ffe\u2018\u2019\u201b\u2032\u2035\ua78b\ua78c"
+)
+# Arabic tatweel and its like in N'Ko stretch a word and spell nothing.
+STRETCHES = frozenset("\u0640\u07fa")
+# Letters without a decomposition whose names (`plain_letter`) don't say what people type for them.
+PLAIN_LETTERS = {
+    "ð": "d", "þ": "th", "ı": "i", "ȷ": "j", "ĸ": "q", "ŋ": "n",
+    "ɑ": "a", "ə": "e", "ǝ": "e", "ɛ": "e", "ɡ": "g", "ɩ": "i", "ɔ": "o", "ɵ": "o", "ʉ": "u",
+    "ʒ": "z",
+    # Mongolian and Turkic Cyrillic, on a Russian keyboard: barred o, straight u.
+    "\u04e9": "\u043e", "\u04af": "\u0443",
+    # Arabic letters with another code point on Persian, Urdu and Kurdish keyboards, or that are
+    # written for one another: alefs, yehs, kafs, hehs and teh marbuta.
+    "\u0671": "\u0627", "\u0672": "\u0627", "\u0673": "\u0627",
+    "\u0649": "\u064a", "\u06cc": "\u064a",
+    "\u06a9": "\u0643", "\u06aa": "\u0643",
+    "\u0629": "\u0647", "\u06be": "\u0647", "\u06c1": "\u0647", "\u06c3": "\u0647",
+    "\u06d5": "\u0647",
+}  # fmt: skip
 # Punctuation that a person says aloud; the rest separates tokens, as a space does.
 SPOKEN_PUNCTUATION = frozenset("%\u2030\u066a&@#")
 VARIATION_SELECTORS = frozenset(
@@ -41,7 +64,7 @@ def fold_character(character: str) -> str:
     category = unicodedata.category(character)
     if category == "Cs":
         return REPLACEMENT
-    if character in APOSTROPHES or character in VARIATION_SELECTORS or category == "Cf":
+    if character in APOSTROPHES | STRETCHES | VARIATION_SELECTORS or category == "Cf":
         return ""
     if character == "\u034f" or is_accent(character):
         return ""
@@ -52,12 +75,48 @@ def fold_character(character: str) -> str:
     return character
 
 
+def plain_letter(character: str) -> str:
+    """Return what people type for a letter that Unicode does not decompose; others stay.
+
+    Read from the letter's name: "LATIN SMALL LETTER L WITH STROKE" is typed l, "LATIN SMALL LETTER
+    AE" ae, "CYRILLIC SMALL LETTER KA WITH DESCENDER" к. In Arabic, names with "WITH" are those of
+    other letters, so that script has only its part of `PLAIN_LETTERS`. For Latin this agrees with
+    CLDR's transform Latin-ASCII, in lower case, but for some phonetic and medieval letters.
+    """
+    if character in PLAIN_LETTERS:
+        return PLAIN_LETTERS[character]
+    if unicodedata.decimal(character, None) is not None:
+        return str(unicodedata.decimal(character))
+    name = unicodedata.name(character, "")
+    letters = re.fullmatch(
+        r"LATIN (?:SMALL (?:LETTER|LIGATURE)|LETTER SMALL CAPITAL) ([A-Z]{1,2})"
+        r"(?: DIGRAPH)?(?: WITH .+)?",
+        name,
+    )
+    if letters:
+        return letters[1].lower()
+    base = re.fullmatch(r"((?:LATIN|CYRILLIC) SMALL LETTER .+?) WITH .+", name)
+    try:
+        return unicodedata.lookup(base[1]) if base else character
+    except KeyError:  # a name without such a letter
+        return character
+
+
 def fold(character: str) -> str:
-    """Decompose and case-fold one code point until nothing changes, then fold what is left."""
+    """Return what normalisation makes of one code point."""
+    # By canonical parts: the compatibility decomposition of an acute or a tonos has a space.
+    return "".join(map(fold_part, unicodedata.normalize("NFD", character)))
+
+
+def fold_part(character: str) -> str:
+    """Decompose, case-fold and replace a code point until nothing changes; fold what is left."""
+    if character in APOSTROPHES:
+        return ""
     before, after = "", character
     while after != before:
         before = after
         after = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", before).casefold())
+        after = "".join(map(plain_letter, after))
     return "".join(map(fold_character, after))
 
 
@@ -118,13 +177,13 @@ def main() -> None:
         '"""\n\n'
         f'UNICODE_VERSION = "{UNICODE_VERSION}"\n'
     )
-    print("# Code points that vanish: accents, apostrophes, format characters.")
+    print("# Code points that vanish: accents, apostrophes, tatweel, format characters.")
     print(literal("REMOVED", pairs, range_items(removed), "()"))
     print("\n# Code points that become a space: white space, controls, punctuation.")
     print(literal("SEPARATORS", pairs, range_items(separators), "()"))
     print("\n# Code points that are no character: they become U+FFFD.")
     print(literal("REPLACED", pairs, range_items(replaced), "()"))
-    print("\n# Code points that become others: case folding and decomposition.")
+    print("\n# Code points that become others: case folding, decomposition, plain letters, digits.")
     items = [f"0x{code:X}: {text!a}".replace("'", '"') for code, text in mapped.items()]
     print(literal("FOLDED", "dict[int, str]", items, "{}"))
     print("\n# Of what is left: letters with their marks, and digits. All else is a symbol.")

@@ -48,6 +48,10 @@ PLAIN = [
     "ᄀ ᅡ ᆨ", "\u115f\u1160", "\u3164", "a\u034fb", "\ufe0f", "\u180e", "ǲ", "ŉ", "ẞ ß SS", "Ω Ω", "K K", "Å Å", "µ μ",
     "play “Let It Be” by The Beatles", "add 2 l of milk, bread & eggs to my list", "wake me up at 7:30 a.m.",
     "is the door locked?", "is the door unlocked?", "lights on", "on lights", "play play play", "no no no no no",
+    "światło swiatlo ŁÓDŹ", "IŞIK ışık isik İSTASYON", "đèn den ĐÈN", "køkken kokken KØKKEN", "ljósið þoka ÞOKA eða",
+    "ħobż ŧ Ŧ ŋ Ŋ ĸ", "Ærø œuvre Œ ǽ ǿ", "ɓ ɖ ɗ ƙ ƴ ɛ ɔ ə Ə", "ʙᴏʟᴅ ᴀɪ ʣ ꜳ ꝏ ȸ", "қазақ ұлт ғ җ ґ ө ү",
+    "خانۀ خانه کتاب كتاب یک يك", "ٱلله الله مدرسة مدرسه على علي", "ڪتاب ہے ھے ـــسـلام سلام", "۴۵ ٤٥ ४५ ४५ 45 ４５",
+    "what´s what`s what\u2032s what\u02b9s what\u201bs", "צ\u05f3יפס צ'יפס", "d\u055ad \u03c3\u1fbd \u03c3\u0384 a\ua78cb", "5\u203230\u2033",
     "supercalifragilisticexpialidocious", "Donaudampfschifffahrtsgesellschaftskapitän",
 ]  # fmt: skip
 

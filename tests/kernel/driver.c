@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "../kernel/neuralbits.h"
+#include "../../kernel/neuralbits.h"
 
 static void *allocated(size_t bytes)
 {

@@ -50,8 +50,8 @@ def test_the_binding_and_the_classifier_pass_their_tests_sanitized(tmp_path: Pat
 
     # What `pip install` compiles is another module; how threads take turns is no matter of memory.
     others = "not installation and not other_threads"
-    files = ["tests/test_kernel_binding.py", "tests/test_classifier.py"]
-    files.append("tests/test_explanation.py::test_any_projection_is_explained_alike")
+    files = ["tests/runtime/test_kernel_binding.py", "tests/runtime/test_classifier.py"]
+    files.append("tests/runtime/test_explanation.py::test_any_projection_is_explained_alike")
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-s", "-k", others, *files],
         cwd=tmp_path,

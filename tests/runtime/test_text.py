@@ -33,10 +33,47 @@ from tests.support.paths import ROOT
         ("\ud800", ["\ufffd"]),
         ("👍🏽", ["👍", "🏽"]),
         ("soft\u00adhyphen", ["softhyphen"]),
+        ("٢٠ ५", ["20", "5"]),
     ],
 )
 def test_a_text_has_these_tokens(text: str, expected: list[str]) -> None:
     assert tokens(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("spelt", "plain"),
+    [
+        ("światło ŁÓDŹ", "swiatlo lodz"),  # Polish
+        ("IŞIK ışık İSTASYON", "isik isik istasyon"),  # Turkish
+        ("đèn Đường", "den duong"),  # Vietnamese
+        ("køkken Ærø", "kokken aero"),  # Danish
+        ("þú sérð það", "thu serd thad"),  # Icelandic
+        ("ħobż", "hobz"),  # Maltese
+        ("čáŋ ŧ", "can t"),  # Northern Sami
+        ("cœur ŒUVRE", "coeur oeuvre"),  # French
+        ("əl ɛ ɔ", "el e o"),  # Azerbaijani, Ewe
+        ("ɓa ɗa ƙa ƴa", "ba da ka ya"),  # Hausa
+        ("қазақ ғ ң ұ ү ө", "казак г н у у о"),  # Kazakh
+        ("ґанок", "ганок"),  # Ukrainian
+        ("کتاب یک خانۀ", "كتاب يك خانه"),  # Persian, by an Arabic keyboard
+        ("ٱلله على مدرسة سـلام أإآ", "الله علي مدرسه سلام ااا"),  # Arabic
+        ("۲۳ ٢٣", "23 23"),
+        ("sᴍᴀʟʟ", "small"),
+    ],
+)
+def test_letters_that_unicode_does_not_decompose_are_read_as_people_type_them(
+    spelt: str, plain: str
+) -> None:
+    assert tokens(spelt) == tokens(plain) == plain.split()
+
+
+@pytest.mark.parametrize("sign", "'`´ʹʻʼʽˈˊˋˮ΄՚׳᾽᾿\u1fef\u1ffd‘’‛′‵ꞌ＇｀")
+def test_a_sign_in_place_of_an_apostrophe_vanishes(sign: str) -> None:
+    assert tokens(f"what{sign}s on") == ["whats", "on"]
+
+
+def test_quotation_marks_and_accents_that_are_no_apostrophes_separate_words() -> None:
+    assert tokens('a"b a“b a¨b a„b a״b') == ["a", "b"] * 5
 
 
 @given(st.text(st.characters(exclude_categories=())))
@@ -49,6 +86,12 @@ def test_case_makes_no_difference(text: str) -> None:
     # casefold is what "the same but for case" means; Python's table may be newer than ours.
     if all(unicodedata.category(c) != "Cn" for c in text):
         assert tokens(text.casefold()) == tokens(text)
+
+
+@given(st.text())
+def test_capitals_make_no_difference(text: str) -> None:
+    if all(unicodedata.category(c) != "Cn" for c in text):
+        assert tokens(text.upper()) == tokens(text)
 
 
 @given(st.text())
