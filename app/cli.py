@@ -19,7 +19,7 @@ def serve(
     port: Annotated[int | None, typer.Option(help="By default, 8000; 0 takes a free one.")] = None,
     watch: Annotated[
         bool | None,
-        typer.Option(help="Serve the artifact anew when its file changes.", show_default=False),
+        typer.Option(help="Load the file again whenever it changes.", show_default=False),
     ] = None,
 ) -> None:
     """Serve an artifact over HTTP."""
@@ -31,9 +31,9 @@ def serve(
 
 @commands.command()
 def key() -> None:
-    """Make a key for the service, and the hash that lets it in."""
+    """Make an API key for clients, and its hash for the service."""
     from . import api_keys
 
     made, hashed = api_keys.make()
-    print(f"{made}  for whoever is to be let in; it can't be shown again")
-    print(f"NEURALBITS_API_KEYS={hashed}  for the service; several, with commas between them")
+    print(f"{made}  for the client; it can't be shown again")
+    print(f"NEURALBITS_API_KEYS={hashed}  for the service; commas separate several")

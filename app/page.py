@@ -34,13 +34,13 @@ def add_to(app: FastAPI, served: Served) -> None:
     Nothing of it is read or imported before somebody asks: the service starts no later for it.
     """
 
-    @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
+    @app.get("/", include_in_schema=False)
     def show_page(request: Request) -> Response:
         page, policy = _page()
         headers = _HEADERS | {"Content-Security-Policy": policy}
         return _unless_known(request, page, "text/html", headers)
 
-    @app.api_route("/neuralbits.mjs", methods=["GET", "HEAD"], include_in_schema=False)
+    @app.get("/neuralbits.mjs", include_in_schema=False)
     def load_module(request: Request) -> Response:
         from neuralbits import export
 

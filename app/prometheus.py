@@ -1,6 +1,6 @@
 """What was counted, in the format that Prometheus reads.
 
-Imported with the first scrape: a device that nobody scrapes starts sooner without it.
+Imported with the first scrape: a device without Prometheus starts sooner.
 """
 
 from collections.abc import Iterator
@@ -16,6 +16,7 @@ from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
     HistogramMetricFamily,
+    InfoMetricFamily,
     Metric,
 )
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
@@ -51,7 +52,9 @@ class Exposition(Collector):
             requests.add_metric([path, str(status)], count)
         yield requests
         seconds = HistogramMetricFamily(
-            "neuralbits_request_seconds", "How long answering a request took.", labels=["path"]
+            "neuralbits_request_duration_seconds",
+            "Time from a request's head to the end of its answer.",
+            labels=["path"],
         )
         for path, histogram in counted.seconds.items():
             seconds.add_metric([path], *histogram.exposed())
@@ -82,25 +85,30 @@ class Exposition(Collector):
             predictions.add_metric([intent, str(in_scope).lower()], count)
         yield predictions
         yield HistogramMetricFamily(
-            "neuralbits_confidence", "Confidences of the likeliest intents.", *confidences
+            "neuralbits_confidence_ratio",
+            "Confidences of the likeliest intents, from 0 to 1.",
+            *confidences,
         )
         yield HistogramMetricFamily(
             "neuralbits_batch_texts", "Texts in a batch.", *counted.batches.exposed()
         )
 
-        artifact = GaugeMetricFamily(
-            "neuralbits_artifact", "The artifact that is served.", labels=["digest", "version"]
-        )
-        artifact.add_metric([served.classifier.manifest.digest, neuralbits.__version__], 1)
+        manifest = served.classifier.manifest
+        artifact = InfoMetricFamily("neuralbits_artifact", "The artifact that is served.")
+        facts = {"version": neuralbits.__version__, "backend": neuralbits.backend()}
+        artifact.add_metric([], {"digest": manifest.digest, **facts})
         yield artifact
+        yield GaugeMetricFamily(
+            "neuralbits_artifact_size_bytes", "The artifact's size.", value=manifest.size
+        )
         reloads = CounterMetricFamily(
-            "neuralbits_reloads", "Attempts to serve the file anew.", labels=["outcome"]
+            "neuralbits_reloads", "Attempts to load the artifact's file again.", labels=["outcome"]
         )
         reloads.add_metric(["loaded"], served.loaded)
         reloads.add_metric(["refused"], served.refused)
         yield reloads
         yield GaugeMetricFamily(
-            "neuralbits_reload_failed",
-            "Whether the last attempt to serve the file anew was refused.",
-            value=served.last is not None and served.last.status == "refused",
+            "neuralbits_last_reload_successful",
+            "1, or 0 if the last attempt to load the file again was refused.",
+            value=served.last is None or served.last.status == "loaded",
         )

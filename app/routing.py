@@ -11,6 +11,7 @@ from fastapi import HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import TypeAdapter, ValidationError
+from starlette.types import Receive, Scope, Send
 
 _MOST_MARKS = 4_096  # of those that begin objects and lists, and that follow fields' names
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -22,7 +23,14 @@ class JSONRoute(APIRoute):
     FastAPI's own routes make Python objects of the JSON first and validate those, and look for
     parameters, dependencies and forms, which takes longer than the kernel does for a text. Here
     the endpoint takes the body and nothing else; it may return a response that is ready to send.
+    Where GET is served, so is HEAD.
     """
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request. The server leaves out the body of an answer to HEAD."""
+        if scope["method"] == "HEAD" and "GET" in (self.methods or ()):
+            scope = {**scope, "method": "GET"}
+        await super().handle(scope, receive, send)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return what answers a request."""

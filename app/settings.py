@@ -1,14 +1,22 @@
 """What an operator can set, and how the service refuses to start."""
 
 import ipaddress
+from collections.abc import Iterable
+from difflib import get_close_matches
 from os import environ
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from neuralbits.errors import shown
+from neuralbits.sizes import parse_size
+
 from .api_keys import KeyHash, key_hash
 
+_PREFIX = "NEURALBITS_"
+_OTHERS = {"NEURALBITS_DATA"}
+"""Variables of the prefix that other parts of the project read."""
 SHIPPED_ARTIFACT = Path(__file__).parents[1] / "shipped" / "home-assistant-en.safetensors"
 
 
@@ -30,13 +38,18 @@ def _items(value: Any) -> Any:
     return [item for item in map(str.strip, value.split(",")) if item]
 
 
+def _bytes(value: Any) -> Any:
+    """Read a size with its unit."""
+    return parse_size(value) if isinstance(value, str) else value
+
+
 class Settings(BaseModel):
     """The settings; each is read from the environment variable ``NEURALBITS_<NAME>``.
 
     Without pydantic-settings, whose import takes a tenth of the service's start.
     """
 
-    # What is wrong with a value is told without it: it may be a key that is to stay secret.
+    # An error doesn't repeat the value, which may be a key.
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     artifact: Path = SHIPPED_ARTIFACT
@@ -44,26 +57,30 @@ class Settings(BaseModel):
     port: int = Field(default=8000, ge=0, le=65535)
     """0 takes any free port."""
     watch: bool = False
-    """Whether a changed artifact is taken without being asked to."""
+    """Whether a changed file is loaded without a signal or a request."""
 
     api_keys: Annotated[
         tuple[Annotated[KeyHash, AfterValidator(key_hash)], ...], BeforeValidator(_items)
     ] = ()
-    """Hashes of the keys that are let in, with commas between them; without one, everybody is."""
+    """Hashes of the keys, with commas between them; without one, no key is needed."""
     open: bool = False
-    """Whether everybody may be let in from other machines, too."""
+    """Whether other machines may use the service without a key."""
+    allowed_hosts: Annotated[
+        tuple[Annotated[str, AfterValidator(str.lower)], ...], BeforeValidator(_items)
+    ] = ()
+    """Names by which clients may ask for the service, with commas between them."""
     tls_certificate: Path | None = None
     """A PEM file, with the chain."""
     tls_key: Path | None = None
     cors_origins: Annotated[tuple[str, ...], BeforeValidator(_items)] = ()
-    """Of pages, other than the service's own, whose scripts may ask; with commas between them."""
+    """Origins of other pages whose scripts may ask, with commas between them."""
 
     max_characters: int = Field(default=10_000, ge=1)
     """Characters (Unicode code points) in a text."""
     max_texts: int = Field(default=10_000, ge=1)
     """Texts in a batch."""
-    max_body: int = Field(default=1_048_576, ge=1)
-    """Bytes in a request's body."""
+    max_body: Annotated[int, Field(ge=1), BeforeValidator(_bytes)] = 1_048_576
+    """Bytes in a request's body, with a unit such as KiB if given."""
     max_in_flight: int = Field(default=64, ge=1)
     """Requests that are answered at the same time."""
     max_connections: int = Field(default=512, ge=1)
@@ -81,27 +98,29 @@ class Settings(BaseModel):
         """Read the settings from the environment; flags that aren't None take precedence.
 
         Raises:
-            StartupError: a setting has a value that it can't have, or that it can't have beside
-                another's.
+            StartupError: there is no such setting, a value is invalid, or two contradict.
         """
-        given = {name: flag for name, flag in flags.items() if flag is not None}
-        for name in cls.model_fields.keys() - given:
-            # An empty variable is what compose files pass for one that isn't set.
-            if value := environ.get(f"NEURALBITS_{name.upper()}"):
-                given[name] = value
+        # An empty variable is what compose files pass for one that isn't set.
+        given: dict[str, Any] = {
+            name.removeprefix(_PREFIX).lower(): value
+            for name, value in environ.items()
+            if name.startswith(_PREFIX) and name not in _OTHERS and value
+        }
+        if unknown := sorted(given.keys() - cls.model_fields.keys()):
+            raise StartupError(_unknown(unknown[0], cls.model_fields))
+        given |= {name: flag for name, flag in flags.items() if flag is not None}
         try:
             settings = cls(**given)
         except ValidationError as error:
             wrong = "; ".join(
-                f"NEURALBITS_{str(each['loc'][0]).upper()}: {each['msg']}"
-                for each in error.errors()
+                f"{_PREFIX}{str(each['loc'][0]).upper()}: {each['msg']}" for each in error.errors()
             )
             raise StartupError(f"can't start with these settings: {wrong}") from None
         if not (settings.api_keys or settings.open or settings.is_loopback()):
             raise StartupError(
-                f"anybody who can reach {settings.host} could use this service: give "
-                "NEURALBITS_API_KEYS the hashes of keys (`neuralbits key` makes one), or say that "
-                "this is meant by NEURALBITS_OPEN=true"
+                f"anyone who can reach {settings.host} could use this service: set "
+                "NEURALBITS_API_KEYS to hashes of keys (`neuralbits key` makes one), or "
+                "NEURALBITS_OPEN=true if this is intended"
             )
         if (settings.tls_certificate is None) != (settings.tls_key is None):
             raise StartupError(
@@ -110,8 +129,23 @@ class Settings(BaseModel):
         return settings
 
     def is_loopback(self) -> bool:
-        """Tell whether only this machine can reach the address to listen on."""
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
+        """Return whether only this machine can reach the address to listen on."""
+        return is_loopback(self.host)
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine can reach an address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _unknown(name: str, known: Iterable[str]) -> str:
+    """Say that there is no such setting, and which one may be meant."""
+    names = [_PREFIX + each.upper() for each in known]
+    variable = _PREFIX + name.upper()
+    sentence = f"there is no setting {shown(variable)}"
+    if nearest := get_close_matches(variable, names, 1, 0.8):
+        return f"{sentence}; did you mean {nearest[0]}?"
+    return f"{sentence}; unset it (the settings are {', '.join(sorted(names))})"

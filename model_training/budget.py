@@ -1,6 +1,5 @@
 """The budget: from a size in bytes to the widths of the projection and of the network."""
 
-import re
 from bisect import bisect_right
 from dataclasses import replace
 from functools import partial
@@ -12,6 +11,7 @@ from neuralbits import artifact
 from neuralbits.artifact import Artifact
 from neuralbits.errors import NeuralbitsError
 from neuralbits.network import Layer
+from neuralbits.sizes import parse_size as parse_size
 
 from .compression.pruning import pruned_weights
 from .networks.projection_network import ProjectionNetwork
@@ -27,23 +27,9 @@ sums (50 and 104 units)."""
 
 _LONG = 0.0012345678901234567
 
-_UNITS = {"": 1, "b": 1, "kb": 1000, "kib": 1024, "mb": 1000**2, "mib": 1024**2}
-
 
 class BudgetError(NeuralbitsError):
-    """A size that is none, or that no artifact for these labels fits into."""
-
-
-def parse_size(text: str) -> int:
-    """Read a size such as ``64KiB``, ``64 kB`` or ``65536``, in bytes.
-
-    Raises:
-        BudgetError: the text is no size.
-    """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", text.lower())
-    if not match or match[2] not in _UNITS:
-        raise BudgetError(f"{text!r} is no size; write it like 64KiB, 16kB or 65536")
-    return int(float(match[1]) * _UNITS[match[2]])
+    """A size that no artifact for these labels fits into."""
 
 
 def blank(settings: Settings, labels: tuple[str, ...], provenance: dict[str, object]) -> Artifact:

@@ -12,6 +12,7 @@
         ├── ForeignFileError      an output would replace a user's file neuralbits.errors
         ├── DataError             examples can't be used                model_training.data
         ├── SettingsError         a training setting is wrong           model_training.settings
+        ├── SizeError             a size can't be read                  neuralbits.sizes
         ├── BudgetError           no network fits the size              model_training.budget
         ├── TrainingError         a training can't start or end         model_training.job
         ├── SpecialistError       specialists can't be trained          model_training.networks

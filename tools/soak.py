@@ -157,7 +157,7 @@ class Soak:
         _check(bool(statuses) or not wrong.whole, f"{wrong.kind} got no answer")
 
     async def _ask_slowly(self, random: Random) -> None:
-        head = "POST /classify HTTP/1.1\r\nHost: hub\r\nContent-Type: application/json\r\n"
+        head = "POST /classify HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         begins = random.choice([f"{head}X-Slow: ", f"{head}Content-Length: 9999\r\n\r\n"])
         reader, writer = await asyncio.open_connection(*self._server.address())
         answer = asyncio.create_task(reader.read())

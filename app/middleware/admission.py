@@ -1,4 +1,4 @@
-"""Admission: limits on requests and bodies, API keys."""
+"""Admission: hosts, API keys, limits on requests and bodies."""
 
 from http import HTTPStatus
 
@@ -7,6 +7,7 @@ from fastapi.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .. import api_keys
+from ..hosts import Hosts
 from ..metrics import Metrics
 from ..problems import problem
 from ..settings import Settings
@@ -15,21 +16,25 @@ _PUBLIC = {"/", "/neuralbits.mjs", "/healthz", "/readyz", "/docs", "/openapi.jso
 """Paths that need no key: they tell no more of the model than its digest and its last reload."""
 _ALWAYS = {"/healthz", "/readyz", "/metrics"}
 """Paths that are answered however busy the service is: a probe that fails would end it."""
+_PROBES = {"/healthz", "/readyz"}
+"""Paths that are answered under any name: load balancers probe by their own."""
 _LATER = {"Retry-After": "1"}
+_LOCAL = ("localhost", 0)
 
 
 class Admission:
     """ASGI middleware: refuse a request before any of its body is read.
 
-    Refused are, in this order, a request beyond those that may be in flight, one without a valid
-    key, and one whose body is too large. A request whose body is still coming in isn't in flight,
-    so slow clients don't keep others out; all such bodies together may have as many bytes as those
-    of the requests in flight.
+    Refused are, in this order, a request beyond those that may be in flight, one for a foreign
+    host (``Hosts``), one without a valid key, and one whose body is too large or compressed. A
+    request whose body is still coming in isn't in flight, so slow clients don't keep others out;
+    all such bodies together may have as many bytes as those of the requests in flight.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics) -> None:
         self._app = app
         self._metrics = metrics
+        self._hosts = Hosts(settings)
         self._keys = settings.api_keys
         self._max_in_flight = settings.max_in_flight
         self._max_body = settings.max_body
@@ -68,16 +73,24 @@ class Admission:
 
         self._metrics.in_flight += 1
         try:
-            app = self._refusal(path, dict(scope["headers"])) or self._app
+            app = self._refusal(scope, dict(scope["headers"])) or self._app
             await app(scope, receive_limited, send)
         finally:
             self._metrics.in_flight -= 1
             self._bodies -= size
 
-    def _refusal(self, path: str, headers: dict[bytes, bytes]) -> Response | None:
+    def _refusal(self, scope: Scope, headers: dict[bytes, bytes]) -> Response | None:
         """Return the problem to answer with, or None for a request that is admitted."""
+        path = scope["path"]
         if self._is_full(path):
             return problem(HTTPStatus.SERVICE_UNAVAILABLE, self._full, headers=_LATER)
+        address, port = scope["server"] or _LOCAL
+        if port is None:  # a socket in the file system
+            address = "localhost"
+        if path not in _PROBES and (
+            refusal := self._hosts.refusal(headers.get(b"host", b""), address)
+        ):
+            return problem(*refusal)
         if self._keys and path not in _PUBLIC:
             authorization = headers.get(b"authorization", b"")
             if not api_keys.admits(self._keys, authorization):
@@ -91,6 +104,12 @@ class Admission:
                 )
         if int(headers.get(b"content-length", 0)) > self._max_body:
             return problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, self._too_large)
+        if headers.get(b"content-encoding", b"identity") != b"identity":
+            return problem(
+                HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+                "The body is compressed; send it without a Content-Encoding.",
+                headers={"Accept-Encoding": "identity"},
+            )
         return None
 
     def _is_full(self, path: str) -> bool:

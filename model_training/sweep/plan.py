@@ -102,7 +102,7 @@ def plan(
     Raises:
         SweepError: one of them can't be read or used, or two of them contradict each other.
         SettingsError: there is no such setting, or it can't have this value.
-        BudgetError: a size is none.
+        SizeError: a size can't be read.
     """
     if bits is not None and sizes is not None:
         raise SweepError("--bits and --sizes exclude each other; leave one out")

@@ -197,7 +197,7 @@ def test_killed_under_load_it_starts_again_at_once_at_the_same_port(
 SLOW = 300
 TIMEOUT = 2  # seconds that a request may take to come in
 SLOW_MEMORY = 16 * 1024  # kB that they may take all together
-HEAD = b"POST /classify HTTP/1.1\r\nHost: hub\r\nContent-Type: application/json\r\n"
+HEAD = b"POST /classify HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 SLOW_REQUESTS = {
     "heads": HEAD + b"X-Slow: ",
     "bodies": HEAD + b"Content-Length: 1000\r\n\r\n",

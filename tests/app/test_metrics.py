@@ -1,4 +1,4 @@
-"""What Prometheus is told of a real process."""
+"""The metrics of a real process, as Prometheus reads them."""
 
 import math
 from collections.abc import Iterator
@@ -49,28 +49,28 @@ def test_requests_are_counted_by_path_and_status_and_paths_that_arent_served_tog
     assert found["neuralbits_requests_total", "/classify,200"] == 3
     assert found["neuralbits_requests_total", "/classify,422"] == 1
     assert found["neuralbits_requests_total", "other,404"] == 2
-    assert found["neuralbits_request_seconds_count", "/classify"] == 4
-    assert 0 < found["neuralbits_request_seconds_sum", "/classify"] < 60
+    assert found["neuralbits_request_duration_seconds_count", "/classify"] == 4
+    assert 0 < found["neuralbits_request_duration_seconds_sum", "/classify"] < 60
 
 
 def test_predictions_are_counted_by_intent_and_scope_whether_single_or_in_a_batch(
     server: Server, classifier: neuralbits.Classifier
 ) -> None:
-    strangers = ["colourless green ideas sleep furiously", ""]
+    foreign = ["colourless green ideas sleep furiously", ""]
     for text in TEXTS:
         server.post("/classify", json={"text": text})
-    server.post("/classify/batch", json={"texts": TEXTS + strangers})
-    predictions = classifier.classify_batch(2 * TEXTS + strangers)
+    server.post("/classify/batch", json={"texts": TEXTS + foreign})
+    predictions = classifier.classify_batch(2 * TEXTS + foreign)
     found = samples(server)
     for intent in classifier.manifest.labels:
         for in_scope in (True, False):
             expected = sum(p.intent == intent and p.in_scope == in_scope for p in predictions)
             key = "neuralbits_predictions_total", f"{str(in_scope).lower()},{intent}"
             assert found.get(key, 0) == expected
-    assert found["neuralbits_confidence_count", ""] == len(predictions)
+    assert found["neuralbits_confidence_ratio_count", ""] == len(predictions)
     confidences = [prediction.confidence for prediction in predictions]
-    assert found["neuralbits_confidence_sum", ""] == pytest.approx(math.fsum(confidences))
-    assert found["neuralbits_confidence_bucket", "0.9"] == sum(c <= 0.9 for c in confidences)
+    assert found["neuralbits_confidence_ratio_sum", ""] == pytest.approx(math.fsum(confidences))
+    assert found["neuralbits_confidence_ratio_bucket", "0.9"] == sum(c <= 0.9 for c in confidences)
     assert found["neuralbits_batch_texts_count", ""] == 1
     assert found["neuralbits_batch_texts_sum", ""] == len(TEXTS) + 2
 
@@ -80,10 +80,28 @@ def test_the_artifact_and_the_process_are_named(
 ) -> None:
     found = samples(server)
     digest = classifier.manifest.digest
-    assert found["neuralbits_artifact", f"{digest},{neuralbits.__version__}"] == 1
+    facts = f"{neuralbits.backend()},{digest},{neuralbits.__version__}"
+    assert found["neuralbits_artifact_info", facts] == 1
+    assert found["neuralbits_artifact_size_bytes", ""] == classifier.manifest.size
+    assert found["neuralbits_last_reload_successful", ""] == 1
     assert found["neuralbits_reloads_total", "loaded"] == 0
     assert found["neuralbits_requests_in_flight", ""] == 1
     assert found["process_resident_memory_bytes", ""] > 1e6
+
+
+def test_names_keep_to_the_conventions_of_prometheus(server: Server) -> None:
+    server.post("/classify/batch", json={"texts": TEXTS})
+    units = ("_seconds", "_bytes", "_ratio", "_texts")
+    for family in text_string_to_metric_families(server.get("/metrics").text):
+        if not family.name.startswith("neuralbits_"):
+            continue
+        names = {sample.name for sample in family.samples}
+        if family.type == "counter":
+            assert all(name.endswith("_total") for name in names)
+        elif family.type == "histogram":
+            assert family.name.endswith(units)
+        assert "_seconds" not in family.name or "_duration_" in family.name
+        assert family.documentation.endswith(".")
 
 
 def test_no_utterance_is_among_them(server: Server) -> None:

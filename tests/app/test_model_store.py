@@ -105,7 +105,7 @@ def test_a_broken_one_is_refused_the_old_one_goes_on_and_everybody_is_told(
     assert answer.json()["intent"] == "turn_on"
     metrics = httpx.get(server.url + "/metrics", headers=AUTHORIZED).text
     assert 'neuralbits_reloads_total{outcome="refused"} 1.0' in metrics
-    assert "neuralbits_reload_failed 1.0" in metrics
+    assert "neuralbits_last_reload_successful 0.0" in metrics
     assert "refused to reload" in server.log.read_text()
 
     path.write_bytes(content)  # and once it is whole, it is taken again

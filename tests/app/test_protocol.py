@@ -14,7 +14,7 @@ from tests.support.services import Server, environment, started
 TIMEOUT = 1
 BODY = b'{"text": "lights on please"}'
 HEAD = (
-    b"POST /classify HTTP/1.1\r\nHost: hub\r\nContent-Type: application/json\r\n"
+    b"POST /classify HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     b"Content-Length: %d\r\n\r\n" % len(BODY)
 )
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gzip
 import itertools
 import json
 import re
@@ -193,8 +194,22 @@ def test_it_keeps_to_its_openapi_document(openapi: Any, mode: str, method: str, 
     keeps_to_it()
 
 
+@pytest.mark.parametrize(
+    "path", ["/healthz", "/readyz", "/metrics", "/model", "/", "/openapi.json"]
+)
+def test_head_is_answered_like_get_without_the_body(server: Server, path: str) -> None:
+    head, get = httpx.head(server.url + path), server.get(path)
+    assert head.status_code == get.status_code == 200
+    assert head.content == b""
+    differing = {"date", "x-request-id", *(["content-length"] if path == "/metrics" else [])}
+    assert {k: v for k, v in head.headers.items() if k not in differing} == {
+        k: v for k, v in get.headers.items() if k not in differing
+    }
+
+
 # What it refuses
 
+GZIP = {"content-type": "application/json", "content-encoding": "gzip"}
 UTF8, JSON = {"content-type": "text/plain; charset=utf-8"}, {"content-type": "application/json"}
 REFUSALS: dict[str, tuple[str, dict[str, Any], int, str]] = {
     # name: path, request, status, what the body says
@@ -260,6 +275,12 @@ REFUSALS: dict[str, tuple[str, dict[str, Any], int, str]] = {
         "UTF-8",
     ),
     "plain text": ("/classify", {"content": SECRET, "headers": UTF8}, 415, "Content-Type: app"),
+    "gzip": (
+        "/classify",
+        {"content": gzip.compress(b'{"text": ""}'), "headers": GZIP},
+        415,
+        "compressed; send it without a Content-Encoding",
+    ),
     "a form": ("/classify", {"data": {"text": SECRET}}, 415, "Content-Type: application/json"),
     "no type": ("/classify", {"content": '{"text": ""}'}, 415, "Content-Type: application/json"),
     "a large body": (
@@ -302,7 +323,7 @@ def test_errors_beyond_count_are_counted_and_the_first_of_them_named(server: Ser
 def test_an_over_large_body_is_refused_before_any_of_it_is_sent(server: Server) -> None:
     with socket.create_connection(server.address(), timeout=60) as connection:
         connection.sendall(
-            b"POST /classify HTTP/1.1\r\nHost: hub\r\nContent-Type: application/json\r\n"
+            b"POST /classify HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             b"Content-Length: 1000000000000\r\nExpect: 100-continue\r\n\r\n"
         )
         assert connection.recv(4096).startswith(b"HTTP/1.1 413 ")
@@ -343,7 +364,7 @@ def test_a_fault_of_its_own_is_told_in_the_same_shape_and_without_its_cause(
 
     async def ask() -> httpx.Response:
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://hub") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
             return await client.get("/fault")
 
     response = asyncio.run(ask())
@@ -476,7 +497,7 @@ def test_a_signal_ends_it_cleanly_once_the_request_in_flight_is_answered(
     ) as server:
         with socket.create_connection(server.address(), timeout=60) as connection:
             connection.sendall(
-                b"POST /classify HTTP/1.1\r\nHost: hub\r\nContent-Type: application/json\r\n"
+                b"POST /classify HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
                 b"Content-Length: %d\r\nExpect: 100-continue\r\n\r\n" % len(body)
             )
             assert connection.recv(4096).startswith(b"HTTP/1.1 100 ")  # it waits for the body

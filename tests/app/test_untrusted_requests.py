@@ -98,7 +98,7 @@ def test_whatever_is_asked_after_whatever_the_openapi_document_holds(
 
 
 GOOD = (
-    b"POST /classify HTTP/1.1\r\nHost: hub\r\n%sContent-Type: application/json\r\n"
+    b"POST /classify HTTP/1.1\r\nHost: localhost\r\n%sContent-Type: application/json\r\n"
     b'Content-Length: 21\r\n\r\n{"text": "lights on"}'
 )
 LAST = b"Connection: close\r\n"

@@ -13,6 +13,7 @@ from neuralbits.model_training.budget import BudgetError
 from neuralbits.model_training.compression.pruning import Pruning, linears
 from neuralbits.model_training.networks.projection_network import ProjectionNetwork
 from neuralbits.model_training.settings import Settings
+from neuralbits.sizes import SizeError
 
 FEW = ("turn_off", "turn_on")
 MANY = tuple(f"an intent with a rather long name, number {number}" for number in range(150))
@@ -56,7 +57,7 @@ def test_a_size_is_read_as_people_write_it(text: str, size: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "much", "-1", "64k", "1e3", "64 KiB/s", "KiB", "1.2.3"])
 def test_what_is_no_size_is_refused_with_an_example_of_one(text: str) -> None:
-    with pytest.raises(BudgetError, match=r"is no size; write it like 64KiB, 16kB or 65536"):
+    with pytest.raises(SizeError, match=r"is no size; write it like 64KiB, 16kB or 65536"):
         budget.parse_size(text)
 
 

@@ -57,7 +57,7 @@ async def exchange(address: tuple[str, int], content: bytes, whole: bool) -> lis
 
 
 def _post(body: bytes, *headers: str, path: str = "/classify", method: str = "POST") -> bytes:
-    lines = [f"{method} {path} HTTP/1.1", "Host: hub", "Connection: close", *headers]
+    lines = [f"{method} {path} HTTP/1.1", "Host: localhost", "Connection: close", *headers]
     lines.append(f"Content-Length: {len(body)}")
     return "\r\n".join([*lines, "", ""]).encode() + body
 
@@ -189,7 +189,7 @@ def long_header(random: Random) -> bytes:
 
 def chunked_nonsense(random: Random) -> bytes:
     """Well-formed chunks of what isn't JSON."""
-    lines = [f"POST {_path(random)} HTTP/1.1", "Host: hub", "Connection: close", _JSON]
+    lines = [f"POST {_path(random)} HTTP/1.1", "Host: localhost", "Connection: close", _JSON]
     head = "\r\n".join([*lines, "Transfer-Encoding: chunked", "", ""]).encode()
     chunks = [SECRET.encode() * random.randrange(1, 20) for _ in range(random.randrange(1, 20))]
     return head + b"".join(b"%x\r\n%b\r\n" % (len(c), c) for c in chunks) + b"0\r\n\r\n"
@@ -198,7 +198,7 @@ def chunked_nonsense(random: Random) -> bytes:
 def over_large(random: Random) -> bytes:
     """More than a body may have, by what its length says."""
     size = random.choice([2**20 + 1, 2**31, 2**40, 2**62])
-    lines = [f"POST {_path(random)} HTTP/1.1", "Host: hub", "Connection: close", _JSON]
+    lines = [f"POST {_path(random)} HTTP/1.1", "Host: localhost", "Connection: close", _JSON]
     return "\r\n".join([*lines, f"Content-Length: {size}", "", SECRET]).encode()
 
 
@@ -235,7 +235,7 @@ def request_line(random: Random) -> bytes:
             "A" * random.randrange(1_000, 60_000),
         ]
     )
-    return f"{line}Host: hub\r\n\r\n".encode("latin-1")
+    return f"{line}Host: localhost\r\n\r\n".encode("latin-1")
 
 
 def header(random: Random) -> bytes:
@@ -260,8 +260,10 @@ def header(random: Random) -> bytes:
             "H\xc3\xa4der: x",
         ]
     )
-    return f"POST /classify HTTP/1.1\r\nHost: hub\r\n{_JSON}\r\n{line}\r\n\r\n{SECRET}".encode(
-        "latin-1"
+    return (
+        f"POST /classify HTTP/1.1\r\nHost: localhost\r\n{_JSON}\r\n{line}\r\n\r\n{SECRET}".encode(
+            "latin-1"
+        )
     )
 
 
@@ -278,7 +280,7 @@ def smuggled(random: Random) -> bytes:
             ["Content-Length: 3", "Transfer-Encoding:\x0bchunked"],
         ]
     )
-    head = "\r\n".join(["POST /classify HTTP/1.1", "Host: hub", _JSON, *lengths, "", ""])
+    head = "\r\n".join(["POST /classify HTTP/1.1", "Host: localhost", _JSON, *lengths, "", ""])
     return head.encode("latin-1") + b"0\r\n\r\n" + hidden
 
 
@@ -296,7 +298,12 @@ def chunks(random: Random) -> bytes:
             "\r\n\r\n\r\n",
         ]
     )
-    lines = [f"POST {_path(random)} HTTP/1.1", "Host: hub", _JSON, "Transfer-Encoding: chunked"]
+    lines = [
+        f"POST {_path(random)} HTTP/1.1",
+        "Host: localhost",
+        _JSON,
+        "Transfer-Encoding: chunked",
+    ]
     return "\r\n".join([*lines, "", chunk]).encode()
 
 

@@ -136,7 +136,7 @@ def everything(connection: socket.socket) -> bytes:
 
 
 HEAD = (
-    b"POST %s HTTP/1.1\r\nHost: hub\r\nConnection: close\r\n"
+    b"POST %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
     b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n"
 )
 
