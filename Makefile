@@ -1,5 +1,7 @@
 # make demo   train on the embedded data, compare, and serve on 127.0.0.1:8000
-# make test   all tests
+# make test   all parts of the project, in less than 5 minutes on two cores
+# make test-all  the tests at length, fuzzers, Valgrind and the container, too; less than an hour
+# make test-under-load  make test RUNS times while two other processes take both cores
 # make bench  train and measure neuralbits and its baselines; some hours
 # make bench-kernel  measure the kernel's speed; minutes
 # make bench-service  measure the service's speed and weight, by wrk; minutes
@@ -21,12 +23,15 @@ TEST := .venv/.test
 BUILT_FROM := pyproject.toml constraints.txt neuralbits/_kernel.c $(wildcard kernel/*.[ch])
 DEMO := runs/home-assistant-en.safetensors
 BASELINES := .venv-bench/.installed
+# A process for each core; one that is done takes tests from another.
+PYTEST := $(BIN)/pytest --numprocesses auto --dist worksteal
+RUNS ?= 10
 FUZZ_SECONDS ?= 60
 SECONDS ?= 600
 FUZZ_FLAGS := -std=c99 -O2 -g -Wall -Wextra -Wpedantic -Werror -DVERSIONS=0 \
     -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
 
-.PHONY: demo serve test lint check artifacts bench bench-kernel bench-service soak devices fuzz fuzz-open fuzz-text image clean
+.PHONY: demo serve test test-long test-all test-under-load lint check artifacts bench bench-kernel bench-service soak devices fuzz fuzz-open fuzz-text image clean
 
 demo: $(TRAIN)
 	@mkdir -p runs
@@ -38,7 +43,16 @@ serve: $(SERVE)
 	$(BIN)/neuralbits serve
 
 test: $(TEST)
-	$(BIN)/pytest
+	$(PYTEST)
+
+test-long: $(TEST) $(BASELINES)
+	$(PYTEST) -m long
+
+test-all: test test-long fuzz
+	docker/verify
+
+test-under-load: $(TEST)
+	tools/test_under_load $(RUNS)
 
 lint: $(TEST)
 	$(BIN)/ruff check .

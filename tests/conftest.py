@@ -1,5 +1,6 @@
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import neuralbits
 from neuralbits import artifact
 from tests.support.homes import UTTERANCES, make_artifact
 from tests.support.paths import ROOT
+from tests.support.requirements import missing, require, untested
 
 if TYPE_CHECKING:
     from neuralbits.model_training.data import TrainingData
@@ -28,7 +30,8 @@ def classifier(artifact_path: Path) -> neuralbits.Classifier:
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A certificate that nobody trusts unless told to, and its key."""
+    """A certificate that only a client with its file trusts, and its key."""
+    require("openssl", package="openssl")
     folder = tmp_path_factory.mktemp("certificate")
     command = (
         "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -noenc -days 2"
@@ -54,5 +57,15 @@ def data_folder() -> Path:
     beside = ROOT.parent / "shared" / "data"
     folder = Path(os.environ.get("NEURALBITS_DATA", beside))
     if not (folder / "clinc150" / "test.csv").exists():
-        pytest.skip(f"the public intent data sets are not in {folder}; set NEURALBITS_DATA")
+        command = "NEURALBITS_DATA=FOLDER make test"
+        pytest.skip(missing("the public intent data sets", command=command))
     return folder
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
+    """Say in one line what this machine lacks, and what installs it."""
+    yield
+    skipped = terminalreporter.stats.get("skipped", [])
+    if line := untested(report.longrepr[2] for report in skipped):
+        terminalreporter.write_line(line, yellow=True)

@@ -11,6 +11,7 @@ import argparse
 import codecs
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -28,7 +29,8 @@ from neuralbits.artifact import Artifact
 from neuralbits.network import lead
 from neuralbits.ngrams import FAMILIES
 from neuralbits.projection import Projection
-from tests.kernel.test_kernel import COMPILER, SOURCES, make, words
+from tests.kernel.test_kernel import make, words
+from tests.support.builds import STRICT, compiled
 from tests.support.homes import UTTERANCES
 
 CHUNK = 2000
@@ -119,19 +121,17 @@ def _replace(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error(_replace.__name__, _replace)
 
 
-def compiled(folder: Path) -> Path:
-    """Compile the kernel with the tests' driver."""
-    if COMPILER is None:
+def driver() -> Path:
+    """Return the kernel with the tests' driver, compiled."""
+    if shutil.which("cc") is None:
         raise SystemExit("there is no C compiler: install one, such as Debian's gcc")
-    driver = folder / "driver"
-    subprocess.run([COMPILER, "-std=c99", "-O3", *SOURCES, "-o", driver], check=True)
-    return driver
+    return compiled("cc", [*STRICT, "-O3"])
 
 
-def by_kernel(driver: Path, path: Path, given: Sequence[bytes]) -> list[dict[str, Any]]:
+def by_kernel(path: Path, given: Sequence[bytes]) -> list[dict[str, Any]]:
     """Answer texts with the kernel."""
     framed = b"".join(len(text).to_bytes(4, "little") + text for text in given)
-    ran = subprocess.run([driver, path], input=framed, capture_output=True, check=True)
+    ran = subprocess.run([driver(), path], input=framed, capture_output=True, check=True)
     return [json.loads(line) for line in ran.stdout.splitlines()]
 
 
@@ -151,10 +151,10 @@ def by_reference(held: Artifact, given: Sequence[bytes]) -> Iterator[dict[str, A
         }
 
 
-def difference(driver: Path, path: Path, held: Artifact, given: Sequence[bytes]) -> str | None:
+def difference(path: Path, held: Artifact, given: Sequence[bytes]) -> str | None:
     """Say on which of some texts kernel and reference differ; None if on none."""
     for text, one, other in zip(
-        given, by_kernel(driver, path, given), by_reference(held, given), strict=True
+        given, by_kernel(path, given), by_reference(held, given), strict=True
     ):
         del one["probabilities"]
         if one != other:
@@ -164,12 +164,12 @@ def difference(driver: Path, path: Path, held: Artifact, given: Sequence[bytes])
 
 def compare(count: int, seed: int, folder: Path) -> Iterator[tuple[int, str | None]]:
     """Compare by the chunk; yield how many texts are compared, and the first difference."""
-    driver, path = compiled(folder), folder / "model.safetensors"
+    path = folder / "model.safetensors"
     path.write_bytes(artifact.encode(HELD)[0])
     endless = texts(Random(seed))
     for start in range(0, count, CHUNK):
         given = list(islice(endless, min(CHUNK, count - start)))
-        yield start + len(given), difference(driver, path, HELD, given)
+        yield start + len(given), difference(path, HELD, given)
 
 
 def main() -> None:

@@ -26,10 +26,10 @@ from neuralbits.text import normalise
 from tests.app.test_service import Server, environment, started
 from tests.kernel.test_kernel import make
 from tests.support.paths import ROOT
+from tests.support.requirements import needs_chromium
 
 playwright.expect.set_options(timeout=10_000)
 CHROMIUM = shutil.which("chromium")
-needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="Chromium isn't installed")
 
 SHIPPED = ROOT / "artifacts" / "home-assistant-en.safetensors"
 KEY = "a key of this test's"

@@ -14,6 +14,7 @@ from rich.console import Console
 
 import neuralbits
 from tests.support.homes import UTTERANCES
+from tests.support.requirements import missing
 
 pytest.importorskip("sklearn", reason="needs neuralbits[train]")
 pytest.importorskip("torch", reason="needs neuralbits[train]")
@@ -138,7 +139,8 @@ def test_a_worker_that_ends_is_named(tmp_path: Path) -> None:
 def baselines_python() -> Path:
     python = ROOT / ".venv-bench" / "bin" / "python"
     if not python.exists():
-        pytest.skip("the baselines have no environment; `make bench` makes it")
+        command = "make .venv-bench/.installed"
+        pytest.skip(missing("the environment of the baselines", command=command))
     return python
 
 

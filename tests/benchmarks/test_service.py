@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from neuralbits.app.main import create_app
 from neuralbits.app.settings import Settings
 from tests.support.homes import UTTERANCES
 from tests.support.paths import ROOT
+from tests.support.requirements import needs
 
 TEXTS = [text for texts in UTTERANCES.values() for text in texts]
 COUNTED = {
@@ -53,7 +53,7 @@ MEASURED: dict[str, Any] = {
     "others": 0.034,
     "characters": [2, 39.4, 125],
 }
-needs_wrk = pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk isn't installed")
+needs_wrk = needs("wrk", package="wrk")
 
 
 def test_what_wrk_counted_is_read_from_its_last_line() -> None:

@@ -19,11 +19,11 @@ import yaml  # type: ignore[import-untyped]
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-import neuralbits
 from neuralbits import artifact
 from neuralbits.app.settings import Settings
 from tests.support.homes import make_float_artifact
 from tests.support.paths import ROOT
+from tests.support.requirements import needs_kernel
 from tests.support.services import environment, started
 
 DOCKERFILES = ["Dockerfile", "Dockerfile.training"]
@@ -124,7 +124,7 @@ def test_the_image_has_what_the_project_requires_but_for_reference_and_command(
     assert {"torch", "scikit-learn", "scipy", "pyarrow", "matplotlib"}.isdisjoint(everything)
 
 
-@pytest.mark.skipif(neuralbits.backend() != "kernel", reason="the kernel isn't compiled")
+@needs_kernel
 def test_the_packages_of_the_image_are_all_that_it_takes_to_serve(
     installed: set[str], tmp_path: Path
 ) -> None:

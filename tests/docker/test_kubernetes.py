@@ -16,6 +16,7 @@ from neuralbits.app import server
 from neuralbits.app.main import create_app
 from neuralbits.app.settings import Settings
 from tests.docker.test_docker import ROOT, stages, variables, words
+from tests.support.requirements import needs
 from tests.support.services import environment, started
 
 FOLDER = ROOT / "docker" / "kubernetes"
@@ -198,7 +199,7 @@ def test_a_pod_leaves_without_a_request_lost() -> None:
     assert manifest("autoscaler")["spec"]["minReplicas"] > 1
 
 
-@pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl isn't installed")
+@needs("kubectl", package="kubernetes-client")
 def test_the_kustomization_makes_what_is_applied(tmp_path: Path) -> None:
     shutil.copytree(FOLDER, tmp_path / "kubernetes")
     shipped = ROOT / "artifacts" / "home-assistant-en.safetensors"

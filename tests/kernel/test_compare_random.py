@@ -1,6 +1,5 @@
 """Kernel and reference on random texts: `python -m tools.compare_random` compares a million."""
 
-import shutil
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -9,9 +8,10 @@ from random import Random
 import pytest
 
 from neuralbits import artifact
-from tools.compare_random import HELD, compare, compiled, difference, read, texts
+from tests.support.requirements import needs_compiler
+from tools.compare_random import HELD, compare, difference, read, texts
 
-pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
+pytestmark = needs_compiler
 
 
 def test_a_few_thousand_random_texts_are_answered_alike(tmp_path: Path) -> None:
@@ -19,12 +19,12 @@ def test_a_few_thousand_random_texts_are_answered_alike(tmp_path: Path) -> None:
 
 
 def test_a_difference_would_be_found(tmp_path: Path) -> None:
-    path, driver = tmp_path / "model.safetensors", compiled(tmp_path)
+    path = tmp_path / "model.safetensors"
     path.write_bytes(artifact.encode(HELD)[0])
     stricter = replace(HELD, threshold=HELD.threshold + 100)
     given = list(islice(texts(Random(0)), 100))
-    assert difference(driver, path, HELD, given) is None
-    assert difference(driver, path, stricter, given) is not None
+    assert difference(path, HELD, given) is None
+    assert difference(path, stricter, given) is not None
 
 
 def test_the_texts_are_of_every_plane_and_a_part_of_them_is_no_utf_8() -> None:

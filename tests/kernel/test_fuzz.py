@@ -1,6 +1,5 @@
 """The fuzz targets of fuzz/, on what they start from; `make fuzz` lets them go on from there."""
 
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import pytest
 
 from neuralbits import manifest
 from tests.support.paths import ROOT
+from tests.support.requirements import needs
 from tools.make_fuzz_corpus import FOLDER, corpus
 
 
@@ -33,7 +33,7 @@ def test_the_corpus_has_first_layers_of_every_kind() -> None:
     assert kinds == expected | {("binary", "dense"), ("float", "dense")}
 
 
-@pytest.mark.skipif(shutil.which("clang") is None, reason="clang isn't installed")
+@needs("clang", package="clang libclang-rt-14-dev")
 @pytest.mark.parametrize("target", ["open", "text"])
 def test_the_kernel_stands_on_the_corpus(target: str, tmp_path: Path) -> None:
     build = ["make", f"runs/fuzz/fuzz_{target}"]

@@ -1,7 +1,6 @@
 """The C kernel against the reference: the same bits, the same scores, the same refusals."""
 
 import json
-import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -23,15 +22,12 @@ from neuralbits.packing import Precision
 from neuralbits.projection import Projection
 from neuralbits.text import normalise, tokens
 from tests.runtime.test_network import random_layer
+from tests.support.builds import SANITIZED, STRICT, compiled
 from tests.support.homes import UTTERANCES, make_artifact
 from tests.support.paths import ROOT
+from tests.support.requirements import needs_compiler
 
-SOURCES = [ROOT / "kernel" / "neuralbits.c", ROOT / "tests" / "kernel" / "driver.c"]
-STRICT = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror"]
-SANITIZED = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-COMPILER = shutil.which("cc")
-
-pytestmark = pytest.mark.skipif(COMPILER is None, reason="there is no C compiler")
+pytestmark = needs_compiler
 
 MALFORMED, UNSUPPORTED, NEWER, FOREIGN, TOO_VARIED = 3, 4, 2, 1, 6
 TEXTS = [*(text for texts in UTTERANCES.values() for text in texts), "", "?!", "straße 20% 한국어"]
@@ -46,11 +42,8 @@ BUILDS = {
 
 
 @pytest.fixture(scope="module", params=BUILDS.values(), ids=BUILDS)
-def driver(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("kernel") / "driver"
-    assert COMPILER is not None
-    subprocess.run([COMPILER, *STRICT, *request.param, *SOURCES, "-o", path], check=True)
-    return path
+def driver(request: pytest.FixtureRequest) -> Path:
+    return compiled("cc", [*STRICT, *request.param])
 
 
 def run(

@@ -5,7 +5,6 @@ compiled for 64-bit ARM under Linux, and for a Cortex-M without an operating sys
 """
 
 import re
-import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,8 +21,6 @@ from neuralbits.network import lead
 from neuralbits.packing import Precision
 from neuralbits.projection import Projection
 from tests.kernel.test_kernel import (  # noqa: F401 (its tests, with the driver below)
-    SOURCES,
-    STRICT,
     TEXTS,
     assert_alike,
     assert_explained_alike,
@@ -33,34 +30,32 @@ from tests.kernel.test_kernel import (  # noqa: F401 (its tests, with the driver
     test_the_vectors_have_the_bits_of_the_reference,
     test_what_is_no_utf_8_is_read_as_replacement_characters,
 )
+from tests.support.builds import DRIVER, STRICT, cached, compiled
 from tests.support.paths import ROOT
+from tests.support.requirements import needs, require
+from tests.support.tiers import tiers
 from tools import measure_devices as devices
 
 CLINC150 = ROOT / "artifacts" / "clinc150.safetensors"
-MISSING = devices.missing()
-needs_cortex_m = pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
+CORTEX_M = "gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm"
+needs_cortex_m = needs("arm-none-eabi-gcc", "qemu-system-arm", package=CORTEX_M)
 
 
-def aarch64(program: Path) -> list[str]:
+def aarch64() -> list[str]:
     """Compile the driver for Linux on 64-bit ARM, and return the command that runs it."""
-    packages = {
-        "aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu libc6-dev-arm64-cross",
-        "qemu-aarch64": "qemu-user",
-    }
-    for tool, package in packages.items():
-        if shutil.which(tool) is None:
-            pytest.skip(f"there is no {tool}; on Debian: apt-get install {package}")
-    compiler = ["aarch64-linux-gnu-gcc", *STRICT, "-O3", "-static"]
-    subprocess.run([*compiler, *SOURCES, "-o", program], check=True)
+    packages = "gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"
+    require("aarch64-linux-gnu-gcc", "qemu-aarch64", package=packages)
+    program = compiled("aarch64-linux-gnu-gcc", [*STRICT, "-O3", "-static"])
     return ["qemu-aarch64", f"{program}", '"$@"']
 
 
-def cortex_m4(program: Path) -> list[str]:
+def cortex_m4() -> list[str]:
     """Compile it for a machine without an operating system; newlib asks the host for files."""
-    if MISSING is not None:
-        pytest.skip(MISSING)
-    host = ["--specs=rdimon.specs", f"-Wl,-T,{devices.MEMORY}"]
-    devices.compile_for("cortex-m4", program, *STRICT, "-O2", *host, *SOURCES)
+    require("arm-none-eabi-gcc", "qemu-system-arm", package=CORTEX_M)
+    flags = [*STRICT, "-O2", "--specs=rdimon.specs", f"-Wl,-T,{devices.MEMORY}"]
+    program = cached(
+        lambda path: devices.compile_for("cortex-m4", path, *flags, *DRIVER), "cortex-m4", flags
+    )
     command = devices.emulator("cortex-m4", "arg=driver", 'arg="$1"')
     return [*command, "-kernel", f"{program}"]
 
@@ -68,9 +63,8 @@ def cortex_m4(program: Path) -> list[str]:
 @pytest.fixture(scope="module", params=[aarch64, cortex_m4], ids=lambda target: target.__name__)
 def driver(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A program of this machine, as far as who runs it can tell."""
-    folder = tmp_path_factory.mktemp("target")
-    command = " ".join(request.param(folder / "program"))
-    script = folder / "driver"
+    command = " ".join(request.param())
+    script = tmp_path_factory.mktemp("target") / "driver"
     script.write_text(f"#!/bin/sh\nexec {command}\n")
     script.chmod(0o755)
     return script
@@ -85,11 +79,13 @@ def test_any_weights_will_do_packed_or_sparse(
     assert_alike(driver, held, TEXTS, tmp_path)
 
 
-@pytest.fixture(scope="module")
-def texts(data_folder: Path) -> list[str]:
+@pytest.fixture(scope="module", params=tiers(150, 4500))
+def texts(request: pytest.FixtureRequest, data_folder: Path) -> list[str]:
+    """Texts of CLINC150's test split, evenly spaced, so that each intent has one."""
     from neuralbits.model_training.data import load_file
 
-    return load_file(data_folder / "clinc150" / "test.csv").examples.texts
+    texts = load_file(data_folder / "clinc150" / "test.csv").examples.texts
+    return texts[:: len(texts) // request.param]
 
 
 @pytest.mark.parametrize("driver", [aarch64], ids=["aarch64"], indirect=True)

@@ -4,27 +4,24 @@ AddressSanitizer (test_kernel.py) sees steps beyond a buffer, but not a decision
 of the scratch buffer which nobody has set.
 """
 
-import shutil
 import subprocess
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
-from tests.kernel.test_kernel import COMPILER, SOURCES, STRICT
 from tests.kernel.test_kernel import TEXTS as PLAIN
+from tests.support.builds import STRICT, compiled
+from tests.support.requirements import needs
 from tools.compare_random import texts
 from tools.make_fuzz_corpus import corpus
 
-VALGRIND = shutil.which("valgrind")
 MEMCHECK = ["--quiet", "--error-exitcode=99", "--leak-check=full", "--show-leak-kinds=all"]
 
-pytestmark = [
-    pytest.mark.skipif(COMPILER is None, reason="there is no C compiler"),
-    pytest.mark.skipif(VALGRIND is None, reason="valgrind isn't installed"),
-]
+pytestmark = needs("cc", "valgrind", package="gcc libc6-dev libc6-dbg valgrind")
 
 CORPUS = corpus()
 ARTIFACTS = [path for path in CORPUS if path.endswith(".safetensors")]
@@ -32,24 +29,19 @@ GIVEN = [*(text.encode() for text in PLAIN), *islice(texts(Random(2)), 50)]
 
 
 @pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("valgrind") / "driver"
-    assert COMPILER is not None
-    flags = [*STRICT, "-O1", "-g", "-DVERSIONS=0"]  # Valgrind doesn't know AVX-512
-    subprocess.run([COMPILER, *flags, *SOURCES, "-o", path], check=True)
-    return path
+def driver() -> Path:
+    return compiled("cc", [*STRICT, "-O1", "-g", "-DVERSIONS=0"])  # Valgrind knows no AVX-512
 
 
 def check(
     driver: Path, content: bytes, folder: Path, texts: Sequence[bytes] = GIVEN, *arguments: str
 ) -> list[bytes]:
     """Return what the kernel says under Valgrind, which has nothing to say."""
-    assert VALGRIND is not None
     path = folder / "model.safetensors"
     path.write_bytes(content)
     given = b"".join(len(text).to_bytes(4, "little") + text for text in texts)
     ran = subprocess.run(
-        [VALGRIND, *MEMCHECK, driver, path, *arguments],
+        ["valgrind", *MEMCHECK, driver, path, *arguments],
         input=given,
         capture_output=True,
         check=False,
@@ -59,7 +51,15 @@ def check(
     return ran.stdout.splitlines()
 
 
-@pytest.mark.parametrize("path", ARTIFACTS)
+def some(values: Sequence[Any], of: int) -> list[Any]:
+    """Every so many of some values, and in the long tier all."""
+    return [
+        value if index % of == 0 else pytest.param(value, marks=pytest.mark.long)
+        for index, value in enumerate(values)
+    ]
+
+
+@pytest.mark.parametrize("path", some(ARTIFACTS, of=8))
 def test_texts_are_answered_without_an_error_or_a_leak(
     driver: Path, path: str, tmp_path: Path
 ) -> None:
@@ -68,7 +68,7 @@ def test_texts_are_answered_without_an_error_or_a_leak(
     assert len(answers) == (1 if refused else len(GIVEN))
 
 
-@pytest.mark.parametrize("name", ["removed", "blocks", "sparse-int4", "wide"])
+@pytest.mark.parametrize("name", some(["removed", "blocks", "sparse-int4", "wide"], of=4))
 def test_texts_are_explained_without_an_error_or_a_leak(
     driver: Path, name: str, tmp_path: Path
 ) -> None:
@@ -77,7 +77,7 @@ def test_texts_are_explained_without_an_error_or_a_leak(
     assert len(check(driver, content, tmp_path, short, "explain")) == 40
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", some(range(12), of=5))  # of each kind below one
 def test_hostile_files_are_refused_or_answered_without_an_error_or_a_leak(
     driver: Path, seed: int, tmp_path: Path
 ) -> None:

@@ -24,6 +24,7 @@ from tests.kernel.test_kernel import make
 from tests.runtime.test_classifier import by_kernel, on_each_engine
 from tests.support.homes import UTTERANCES, make_artifact
 from tests.support.paths import ROOT
+from tests.support.requirements import needs_kernel
 
 SHIPPED = {
     name: artifact.decode((ROOT / "artifacts" / f"{name}.safetensors").read_bytes())
@@ -43,8 +44,6 @@ PROJECTIONS = [
     Projection(functions=32, dimensions=5, stride=8, code_bits=1, blocks=True, removed=(31,)),
     Projection(functions=128, dimensions=7, stride=64, families=tuple(FAMILIES)),
 ]
-
-needs_kernel = pytest.mark.skipif(not kernel.COMPILED, reason="the kernel isn't compiled")
 
 
 def observed(held: Artifact, text: str) -> list[tuple[str, str]]:

@@ -19,13 +19,21 @@ from typing import Any
 import pytest
 
 import neuralbits
-from neuralbits import artifact, export, kernel
+from neuralbits import artifact, export
 from neuralbits.errors import ForeignFileError
 from neuralbits.projection import Projection
-from tests.kernel.test_kernel import STRICT, make
+from tests.kernel.test_kernel import make
+from tests.support.builds import STRICT
 from tests.support.commands import run
 from tests.support.homes import UTTERANCES, make_artifact
 from tests.support.paths import ROOT
+from tests.support.requirements import (
+    needs,
+    needs_chromium,
+    needs_compiler,
+    needs_kernel,
+    require,
+)
 from tools import make_kernel_wasm
 
 SHIPPED = [ROOT / "artifacts" / f"{name}.safetensors" for name in ("home-assistant-en", "clinc150")]
@@ -37,13 +45,8 @@ TEXTS = [
 ]
 ALL_INTENTS = 1000
 
-needs_compiler = pytest.mark.skipif(not shutil.which("cc"), reason="there is no C compiler")
-needs_node = pytest.mark.skipif(not shutil.which("node"), reason="Node isn't installed")
-needs_clang = pytest.mark.skipif(
-    not (shutil.which("clang") and shutil.which("wasm-ld")),
-    reason="clang and wasm-ld (Debian: clang, lld) aren't installed",
-)
-needs_chromium = pytest.mark.skipif(not shutil.which("chromium"), reason="Chromium isn't installed")
+needs_node = needs("node", package="nodejs")
+needs_make = needs("make", package="make")
 
 
 def written(held: artifact.Artifact, path: Path) -> Path:
@@ -84,8 +87,7 @@ def compiled(folder: Path, compiler: str = "cc", optimised: str = "-O0") -> Path
 
 @pytest.mark.parametrize(("path", "compiler"), [(SHIPPED[0], "cc"), (SHIPPED[1], "clang")])
 def test_as_c_it_answers_as_python_does(path: Path, compiler: str, tmp_path: Path) -> None:
-    if not shutil.which(compiler):
-        pytest.skip(f"{compiler} isn't installed")
+    require(compiler, package="gcc libc6-dev" if compiler == "cc" else "clang libc6-dev")
     export.export(path, "c", tmp_path / "c")
     program = compiled(tmp_path / "c", compiler, "-O2")
     ran = subprocess.run([program, *TEXTS], capture_output=True, text=True, check=True)
@@ -350,7 +352,7 @@ def test_the_committed_module_was_made_of_the_kernel_as_it_is() -> None:
     )
 
 
-@needs_clang
+@needs("clang", "wasm-ld", package="clang lld")
 def test_the_same_clang_makes_the_committed_module_again() -> None:
     if make_kernel_wasm.compiler() != built_of()["compiler"]:
         pytest.skip(f"kernel.wasm was built by another clang: {built_of()['compiler']}")
@@ -437,7 +439,7 @@ def make_example(name: str, *goals: str, build: Path) -> str:
 
 
 @needs_compiler
-@pytest.mark.skipif(not shutil.which("make"), reason="make isn't installed")
+@needs_make
 def test_the_lamp_in_c_listens(tmp_path: Path) -> None:
     printed = make_example("c", "all", "run", build=tmp_path / "build")
     assert printed.endswith(
@@ -454,7 +456,7 @@ def test_the_lamp_in_c_listens(tmp_path: Path) -> None:
 
 
 @needs_chromium
-@pytest.mark.skipif(not shutil.which("make"), reason="make isn't installed")
+@needs_make
 def test_the_page_shows_other_bars_with_each_key_and_asks_no_other_host(tmp_path: Path) -> None:
     make_example("browser", build=tmp_path / "build")
     (tmp_path / "build" / "watch.html").write_text(
@@ -611,7 +613,7 @@ def test_there_is_no_other_format(artifact_path: Path, tmp_path: Path) -> None:
     assert "'java' is not one of 'c', 'wasm'" in error
 
 
-@pytest.mark.skipif(not kernel.COMPILED, reason="the kernel isn't compiled")
+@needs_kernel
 def test_exporting_needs_neither_numpy_nor_torch(artifact_path: Path, tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from neuralbits import export;"

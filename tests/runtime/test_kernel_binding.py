@@ -24,8 +24,9 @@ from neuralbits.reference import Reference
 from tests.runtime.test_artifact import FORGERIES, Settings, Tensors, forged
 from tests.support.homes import make_artifact, make_float_artifact
 from tests.support.paths import ROOT
+from tests.support.requirements import needs_kernel
 
-pytestmark = pytest.mark.skipif(not kernel.COMPILED, reason="the kernel isn't compiled")
+pytestmark = needs_kernel
 
 HELD = make_artifact()
 CONTENT = artifact.encode(HELD)[0]

@@ -1,4 +1,4 @@
-"""The Python module under AddressSanitizer and UndefinedBehaviorSanitizer: its tests once more."""
+"""The tests of the Python module, run under AddressSanitizer and UndefinedBehaviorSanitizer."""
 
 import os
 import shutil
@@ -9,31 +9,42 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.builds import KERNEL, SANITIZED, compiled
 from tests.support.paths import ROOT
+from tests.support.requirements import needs_compiler
+from tests.support.tiers import tiers
 
-COMPILER = shutil.which("cc")
-SOURCES = [ROOT / "neuralbits" / "_kernel.c", ROOT / "kernel" / "neuralbits.c"]
-FLAGS = ["-std=c99", "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 INCLUDED = [f"-I{ROOT / 'kernel'}", f"-I{sysconfig.get_path('include')}"]
 
 pytestmark = [
-    pytest.mark.skipif(COMPILER is None, reason="there is no C compiler"),
+    needs_compiler,
     pytest.mark.skipif(sys.platform != "linux", reason="only Linux has LD_PRELOAD"),
 ]
+
+FILES = [
+    "tests/runtime/test_kernel_binding.py",
+    "tests/runtime/test_classifier.py",
+    "tests/runtime/test_explanation.py::test_any_projection_is_explained_alike",
+]
+SOME = "leaks or cannot_use or features_are or wrong_arguments"
+# The module that `pip install` compiles is another one, and the memory is the same in any thread.
+ALL = "not installation and not other_threads"
 
 
 def runtime(name: str) -> str:
     """Return the path of a sanitizer's runtime, which Python itself has to load first."""
-    assert COMPILER is not None
-    asked = [COMPILER, f"-print-file-name={name}"]
+    asked = ["cc", f"-print-file-name={name}"]
     path = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
     if not Path(path).is_absolute():  # GCC's answer where it has none
-        pytest.skip(f"{COMPILER} has no {name}")
+        pytest.skip(f"cc has no {name}")
     return path
 
 
-def test_the_binding_and_the_classifier_pass_their_tests_sanitized(tmp_path: Path) -> None:
-    environment = os.environ | {
+@pytest.mark.parametrize("chosen", tiers(SOME, ALL), ids=["some", "all"])
+def test_the_binding_and_the_classifier_pass_their_tests_sanitized(
+    chosen: str, tmp_path: Path
+) -> None:
+    environment = {name: value for name, value in os.environ.items() if "PYTEST" not in name} | {
         "LD_PRELOAD": " ".join(map(runtime, ("libasan.so", "libubsan.so"))),
         "ASAN_OPTIONS": "detect_leaks=0",  # Python frees not all at its end; the tests count blocks
         "PYTHONMALLOC": "malloc",  # each block by itself, so that steps beyond it are seen
@@ -43,17 +54,12 @@ def test_the_binding_and_the_classifier_pass_their_tests_sanitized(tmp_path: Pat
         unwanted = shutil.ignore_patterns("*.so", "__pycache__")
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=unwanted)
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    module = tmp_path / "neuralbits" / "_kernel.abi3.so"
-    assert COMPILER is not None
-    build = [COMPILER, "-shared", "-fPIC", *FLAGS, *INCLUDED, *SOURCES, "-o", module]
-    subprocess.run(build, check=True)
+    sources = [ROOT / "neuralbits" / "_kernel.c", KERNEL]
+    module = compiled("cc", ["-std=c99", "-shared", "-fPIC", *SANITIZED, *INCLUDED], sources)
+    shutil.copy(module, tmp_path / "neuralbits" / "_kernel.abi3.so")
 
-    # What `pip install` compiles is another module; how threads take turns is no matter of memory.
-    others = "not installation and not other_threads"
-    files = ["tests/runtime/test_kernel_binding.py", "tests/runtime/test_classifier.py"]
-    files.append("tests/runtime/test_explanation.py::test_any_projection_is_explained_alike")
     ran = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-s", "-k", others, *files],
+        [sys.executable, "-m", "pytest", "-q", "-s", "-p", "no:xdist", "-k", chosen, *FILES],
         cwd=tmp_path,
         env=environment,
         capture_output=True,

@@ -63,7 +63,7 @@ def test_what_tells_of_the_model_or_of_its_use_takes_a_key(guarded: Server, path
     assert httpx.get(guarded.url + path, headers=with_key(KEY)).status_code == 200
 
 
-@pytest.mark.parametrize("key", [KEY, SECOND])
+@pytest.mark.parametrize("key", [KEY, SECOND], ids=["first", "second"])
 def test_each_of_several_keys_is_let_in(guarded: Server, key: str) -> None:
     answer = guarded.post("/classify", json=TEXT, headers=with_key(key))
     assert answer.json()["intent"] == "turn_on"

@@ -13,12 +13,13 @@ from neuralbits import kernel
 from neuralbits.model_training.views.corpus import Dropping, NgramCorpus
 from neuralbits.ngrams import FAMILIES, spans
 from neuralbits.projection import Projection
+from tests.support.requirements import KERNEL_MISSING
 
 
 @pytest.fixture(autouse=True, scope="module", params=[True, False], ids=["kernel", "without"])
 def _compiled_or_not(request: pytest.FixtureRequest) -> Iterator[None]:
     if request.param and not kernel.COMPILED:
-        pytest.skip("the kernel isn't compiled")
+        pytest.skip(KERNEL_MISSING)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kernel, "COMPILED", request.param)
         yield

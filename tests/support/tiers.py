@@ -1,0 +1,16 @@
+"""Sizes of a test: small in `make test`, large in `make test-all`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+
+def tiers(small: Any, large: Any) -> Sequence[Any]:
+    """Return the values of a parameter: the small one, and in the long tier the large one.
+
+    Example:
+        >>> @pytest.mark.parametrize("count", tiers(300, 10_000))
+        ... def test_malformed_requests(count: int) -> None: ...
+    """
+    return [small, pytest.param(large, marks=pytest.mark.long)]
