@@ -1,19 +1,24 @@
 """The commands of the service: serve and key."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from neuralbits.cli import require
+from neuralbits.cli import example, require
 
 commands = typer.Typer()
 
 
-@commands.command()
+@commands.command(
+    epilog=example("neuralbits serve", "neuralbits serve mine.safetensors --port 8080 --watch")
+)
 def serve(
     artifact: Annotated[
-        Path | None, typer.Argument(help="By default, the shipped home-assistant artifact.")
+        str | None,
+        typer.Argument(
+            metavar="[ARTIFACT]",
+            help="A .safetensors file, or a shipped name; home-assistant-en by default.",
+        ),
     ] = None,
     host: Annotated[str | None, typer.Option(help="By default, 127.0.0.1.")] = None,
     port: Annotated[int | None, typer.Option(help="By default, 8000; 0 takes a free one.")] = None,
@@ -29,7 +34,7 @@ def serve(
     command.serve(artifact, host, port, watch)
 
 
-@commands.command()
+@commands.command(epilog=example("neuralbits key"))
 def key() -> None:
     """Make an API key for clients, and its hash for the service."""
     from . import api_keys

@@ -13,7 +13,7 @@ from . import signals
 
 
 def serve(
-    artifact: Path | None = None,
+    artifact: str | Path | None = None,
     host: str | None = None,
     port: int | None = None,
     watch: bool | None = None,

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from neuralbits.errors import shown
+from neuralbits.loading import locate
 from neuralbits.sizes import parse_size
 
 from .api_keys import KeyHash, key_hash
@@ -17,7 +18,7 @@ from .api_keys import KeyHash, key_hash
 _PREFIX = "NEURALBITS_"
 _OTHERS = {"NEURALBITS_DATA"}
 """Variables of the prefix that other parts of the project read."""
-SHIPPED_ARTIFACT = Path(__file__).parents[1] / "shipped" / "home-assistant-en.safetensors"
+SHIPPED_ARTIFACT = locate("home-assistant-en")
 
 
 class StartupError(SystemExit):
@@ -52,7 +53,8 @@ class Settings(BaseModel):
     # An error doesn't repeat the value, which may be a key.
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    artifact: Path = SHIPPED_ARTIFACT
+    artifact: Annotated[Path, BeforeValidator(locate)] = SHIPPED_ARTIFACT
+    """A file, or a shipped artifact's name."""
     host: str = Field(default="127.0.0.1", min_length=1)
     port: int = Field(default=8000, ge=0, le=65535)
     """0 takes any free port."""

@@ -1,10 +1,9 @@
 """The commands of the offline job: train, sweep and evaluate.
 
-What they need of torch and scikit-learn is imported once a command runs: `--help` and a mistyped
-option are answered without.
+They import torch and scikit-learn when they run, so that `--help` and an error in the arguments
+take no time.
 """
 
-import json
 import shlex
 import sys
 from dataclasses import asdict
@@ -15,8 +14,16 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-import neuralbits
-from neuralbits.cli import ArtifactArgument, JsonOption, TextColumnOption, print_facts, require
+from neuralbits.cli import (
+    ArtifactArgument,
+    JsonOption,
+    TextColumnOption,
+    example,
+    load,
+    print_facts,
+    print_json,
+    require,
+)
 from neuralbits.errors import NeuralbitsError
 
 if TYPE_CHECKING:
@@ -31,10 +38,10 @@ ValidationOption = Annotated[
     Path | None, typer.Option(help="By default, a part of the training data.")
 ]
 OutOfScopeOption = Annotated[
-    Path | None, typer.Option(help="Texts of no intent, to learn their rejection from.")
+    Path | None, typer.Option(help="Out-of-scope texts, from which it learns to reject.")
 ]
 UnlabelledOption = Annotated[
-    Path | None, typer.Option(help="Texts whose intents nobody has told, to learn from as well.")
+    Path | None, typer.Option(help="Texts without labels, to learn from as well.")
 ]
 DatasetOption = Annotated[
     str | None,
@@ -43,9 +50,9 @@ DatasetOption = Annotated[
     ),
 ]
 LanguageOption = Annotated[
-    str | None, typer.Option(help="Of the home-assistant data set; en by default.")
+    str | None, typer.Option(help="Of the data set home-assistant; en by default.")
 ]
-LabelColumnOption = Annotated[str, typer.Option(help="The column that holds the intents.")]
+LabelColumnOption = Annotated[str, typer.Option(help="The column with the intents.")]
 
 WIDTHS = (
     "projection.functions=",
@@ -56,24 +63,29 @@ WIDTHS = (
 """What --max-size chooses, unless one of them is set."""
 
 
-@commands.command()
+@commands.command(
+    epilog=example(
+        "neuralbits train --train utterances.csv --output mine.safetensors",
+        "neuralbits train --dataset home-assistant --language de --output de.safetensors",
+    )
+)
 def train(
     output: Annotated[Path, typer.Option(help="Where the artifact goes: a .safetensors file.")],
     train: TrainOption = None,
     validation: ValidationOption = None,
-    test: Annotated[Path | None, typer.Option(help="Is measured once, at the end.")] = None,
+    test: Annotated[Path | None, typer.Option(help="Measured once, at the end.")] = None,
     out_of_scope: OutOfScopeOption = None,
     unlabelled: UnlabelledOption = None,
     dataset: DatasetOption = None,
     language: LanguageOption = None,
     text_column: TextColumnOption = "text",
     label_column: LabelColumnOption = "intent",
-    max_size: Annotated[str, typer.Option(help="The most bytes the artifact may have.")] = "64KiB",
+    max_size: Annotated[str, typer.Option(help="The artifact's greatest size.")] = "64KiB",
     trainer: Annotated[
         str, typer.Option(help="lstm, feedforward or cnn, or several joined by +; or none.")
     ] = "lstm",
     max_false_rejects: Annotated[
-        str, typer.Option(help="The most in-scope texts to take for out-of-scope ones.")
+        str, typer.Option(help="The greatest share of in-scope texts to reject.")
     ] = "4%",
     seed: Annotated[int, typer.Option(help="The same seed gives the same artifact.")] = 0,
     set_: Annotated[
@@ -82,12 +94,15 @@ def train(
             "--set", help="Another setting, such as epochs=30 or objective.temperature=2."
         ),
     ] = None,
-    resume: Annotated[bool, typer.Option(help="Go on from the checkpoint, if any.")] = False,
+    resume: Annotated[bool, typer.Option(help="Continue from a checkpoint.")] = False,
     device: Annotated[
-        Literal["auto", "cpu", "cuda"], typer.Option(help="auto takes a GPU, if there is one.")
+        Literal["auto", "cpu", "cuda"], typer.Option(help="auto uses a GPU if there is one.")
     ] = "auto",
 ) -> None:
-    """Train a projection network in the company of a trainer; write the artifact."""
+    """Train a classifier and write it as one artifact.
+
+    A projection network is trained together with an LSTM or another trainer, which is not shipped.
+    """
     require("torch", "train")
     from . import budget, job
     from .evaluation.report import comparison
@@ -145,13 +160,15 @@ def train(
         raise typer.Exit(130)  # stopped by Ctrl-C: what was to follow shouldn't
 
 
-@commands.command()
+@commands.command(
+    epilog=example("neuralbits sweep --train utterances.csv --sizes 16KiB,64KiB --output swept")
+)
 def sweep(
     output: Annotated[Path, typer.Option(help="The folder for artifacts, table and plot.")],
     train: TrainOption = None,
     validation: ValidationOption = None,
     test: Annotated[
-        Path | None, typer.Option(help="Is measured once for each artifact, at its end.")
+        Path | None, typer.Option(help="Measured once for each artifact, at its end.")
     ] = None,
     out_of_scope: OutOfScopeOption = None,
     unlabelled: UnlabelledOption = None,
@@ -176,7 +193,10 @@ def sweep(
         int | None, typer.Option(min=1, help="Trainings at a time; by default, one a core.")
     ] = None,
 ) -> None:
-    """Measure accuracy against bits, bytes and time; the same command resumes a sweep."""
+    """Measure accuracy against neural bits, bytes and time.
+
+    The same command resumes a sweep that was interrupted.
+    """
     require("torch", "train")
     from .sweep import plan as sweep_plan
     from .sweep import run as sweep_job
@@ -226,20 +246,23 @@ def sweep(
         )
 
 
-@commands.command()
+@commands.command(epilog=example("neuralbits evaluate clinc150 test.csv"))
 def evaluate(
     artifact: ArtifactArgument,
-    file: Annotated[Path, typer.Argument(help="Utterances with their right intents.")],
+    file: Annotated[Path, typer.Argument(help="Texts with their right intents.")],
     text_column: TextColumnOption = "text",
     label_column: LabelColumnOption = "intent",
     as_json: JsonOption = False,
 ) -> None:
-    """Measure an artifact on a file; rows labelled oos are out-of-scope texts."""
+    """Measure an artifact on labelled texts.
+
+    Rows with the label oos are out-of-scope texts.
+    """
     require("sklearn", "train")
     from . import data
     from .evaluation import metrics
 
-    classifier = neuralbits.load(artifact)
+    classifier = load(artifact)
     loaded = data.load_file(file, text_column, label_column)
     examples, out_of_scope = loaded.examples, loaded.out_of_scope
     measured = metrics.evaluate_classifier(
@@ -249,7 +272,7 @@ def evaluate(
     for finding in loaded.findings:
         print(finding, file=sys.stderr)
     if as_json:
-        print(json.dumps(measured.to_json() | {"microseconds_per_text": asdict(speed)}, indent=2))
+        print_json(measured.to_json() | {"microseconds_per_text": asdict(speed)}, indent=2)
         return
     facts = {
         "examples": f"{measured.examples:,}",

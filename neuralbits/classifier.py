@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from neuralbits.explanation import Explanation
 from neuralbits.manifest import Manifest
@@ -19,6 +19,8 @@ _NO_TEXT = "the text is of type {}, not a string"
 
 class Engine(Protocol):
     """What turns texts into answers: the kernel (kernel.py), or the reference (reference.py)."""
+
+    backend: Literal["kernel", "reference"]
 
     def classify(self, texts: Sequence[str], top_k: int, /) -> list[Prediction]:
         """Classify texts, each as if it were alone; a prediction for each."""
@@ -40,6 +42,11 @@ class Classifier:
     def __init__(self, manifest: Manifest, engine: Engine) -> None:
         self.manifest = manifest
         self._engine = engine
+
+    @property
+    def backend(self) -> Literal["kernel", "reference"]:
+        """What answers: the compiled kernel, or the NumPy reference."""
+        return self._engine.backend
 
     def classify(self, text: str, top_k: int = 1) -> Prediction:
         """Classify one text; ``top_k`` is how many intents to name, at least 1.

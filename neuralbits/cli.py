@@ -4,10 +4,14 @@ A package mounts its commands, a ``typer.Typer``, by an entry point of the group
 ``neuralbits.commands``. So the runtime imports neither the service nor the training job.
 """
 
+import contextlib
 import functools
 import importlib.util
+import io
 import json
+import os
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -16,29 +20,41 @@ from typing import Annotated, Any
 import typer
 
 import neuralbits
-from neuralbits import blas
+from neuralbits import Classifier, blas, loading
 from neuralbits import export as exporting
 from neuralbits.errors import NeuralbitsError, ending_in_a_sentence
 from neuralbits.tables import Format
 
 cli = typer.Typer(
-    help="Intent detection small enough for any device.",
+    help="Intent classification small enough for any device.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # its tables cut long names of options
 )
 
-ArtifactArgument = Annotated[Path, typer.Argument(help="The artifact, a .safetensors file.")]
+
+def example(*lines: str) -> str:
+    """Return commands as the end of a help text that shows them as they are."""
+    title = "Example:" if len(lines) == 1 else "Examples:"
+    return "\n".join(["\b", title, *("  " + line for line in lines)])
+
+
+ArtifactArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="ARTIFACT", help="A .safetensors file, or a shipped name (neuralbits models)."
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-TextColumnOption = Annotated[str, typer.Option(help="The column that holds the texts.")]
+TextColumnOption = Annotated[str, typer.Option(help="The column with the texts.")]
 
 SHOWN_NGRAMS = 10
-"""The strongest ones of a text, unless it is JSON that is asked for."""
+"""The strongest ones of a text; JSON has them all."""
 
 
 def main() -> None:
     """Run the command."""
-    blas.one_thread()
-    with ending_in_a_sentence("neuralbits"):
+    with _process():
         command_line()()
 
 
@@ -55,6 +71,53 @@ def command_line() -> typer.Typer:
     return cli
 
 
+@contextlib.contextmanager
+def _process() -> Iterator[None]:
+    """Set the state of the whole process, which the library leaves alone.
+
+    One thread for matrix products, and no character that standard output or standard error can't
+    encode. Errors end in one line: see `ending_in_a_sentence`.
+
+    Raises:
+        SystemExit: with status 1 after an error, also if standard output is full or closed.
+    """
+    blas.one_thread()
+    streams = [s for s in (sys.stdout, sys.stderr) if isinstance(s, io.TextIOWrapper)]
+    errors = [stream.errors for stream in streams]
+    for stream in streams:
+        stream.reconfigure(errors="backslashreplace")
+    try:
+        with ending_in_a_sentence("neuralbits"):
+            try:
+                yield
+            finally:
+                _flush_output()
+    finally:
+        for stream, before in zip(streams, errors, strict=True):
+            with contextlib.suppress(OSError):  # it flushes, too, and the stream may have failed
+                stream.reconfigure(errors=before)
+
+
+def _flush_output() -> None:
+    """Write what is buffered for standard output.
+
+    Raises:
+        OSError: it can't be written.
+        SystemExit: with status 1, if its reader has gone.
+    """
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        # The interpreter flushes again at its end, and would report the error a second time.
+        with Path(os.devnull).open("w") as nothing:
+            os.dup2(nothing.fileno(), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            sys.exit(1)
+        raise OSError(error.errno, error.strerror, "standard output") from None
+
+
 def require(package: str, extra: str) -> None:
     """Check that an extra is installed, by one of its packages.
 
@@ -62,14 +125,43 @@ def require(package: str, extra: str) -> None:
         NeuralbitsError: it isn't.
     """
     if importlib.util.find_spec(package) is None:
-        raise NeuralbitsError(
-            f"this needs {package}; install it by: pip install 'neuralbits[{extra}]'"
+        raise NeuralbitsError(f"this command needs {package}: pip install 'neuralbits[{extra}]'")
+
+
+def load(artifact: str) -> Classifier:
+    """Load an artifact; if the slower backend answers for it, print a note on standard error.
+
+    Raises:
+        ArtifactError: as `neuralbits.load`.
+    """
+    classifier = neuralbits.load(artifact)
+    if classifier.backend == "reference":
+        folder = Path(neuralbits.__file__).parent
+        reason = (
+            f"{folder} has no compiled kernel"
+            if neuralbits.backend() == "reference"
+            else "the compiled kernel doesn't take this artifact"
         )
+        print(f"neuralbits: note: {reason}; the slower NumPy backend answers", file=sys.stderr)
+    return classifier
+
+
+def print_json(value: object, indent: int | None = None) -> None:
+    """Print JSON that survives standard output's encoding."""
+    is_utf_8 = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "") == "utf8"
+    print(json.dumps(value, ensure_ascii=not is_utf_8, indent=indent))
+
+
+def print_facts(facts: dict[str, str]) -> None:
+    """Print names and values in two columns."""
+    width = max(map(len, facts))
+    for name, fact in facts.items():
+        print(f"{name.rjust(width)}  {fact}")
 
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        print(f"neuralbits {neuralbits.__version__}")
+        print(f"neuralbits {neuralbits.__version__} ({neuralbits.backend()})")
         raise typer.Exit
 
 
@@ -77,31 +169,36 @@ def _show_version(wanted: bool) -> None:
 def _options(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
+        typer.Option(
+            "--version",
+            callback=_show_version,
+            is_eager=True,
+            help="Print the version and the backend, and exit.",
+        ),
     ] = False,
 ) -> None:
-    """Intent detection small enough for any device."""
+    """Intent classification small enough for any device."""
 
 
-@cli.command()
+@cli.command(epilog=example('neuralbits classify home-assistant-en "turn of teh lamp"'))
 def classify(
     artifact: ArtifactArgument,
     texts: Annotated[list[str], typer.Argument(help="The texts.", metavar="TEXT...")],
-    top_k: Annotated[int, typer.Option(min=1, help="How many intents to name.")] = 3,
+    top_k: Annotated[int, typer.Option(min=1, help="The number of intents to list.")] = 3,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Name the n-grams that spoke for it, and against it.")
+        bool, typer.Option("--explain", help="List the n-grams for and against the intent.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Classify texts."""
-    classifier = neuralbits.load(artifact)
+    classifier = load(artifact)
     for text, prediction in zip(texts, classifier.classify_batch(texts, top_k), strict=True):
         explanation = classifier.explain(text) if explain else None
         if as_json:
             answer = {"text": text, **asdict(prediction)}
             if explanation:
                 answer["explanation"] = asdict(explanation)
-            print(json.dumps(answer, ensure_ascii=False))
+            print_json(answer)
             continue
         print(text if prediction.in_scope else f"{text}  (out of scope)")
         for each in prediction.intents:
@@ -111,25 +208,30 @@ def classify(
                 print(f"  {ngram.influence:+8.2f}  {ngram.family:12}  {ngram.ngram!r}")
 
 
-@cli.command()
+@cli.command(epilog=example("neuralbits score home-assistant-en log.csv log-intents.csv"))
 def score(
     artifact: ArtifactArgument,
     source: Annotated[Path, typer.Argument(metavar="INPUT", help="A table; - is standard input.")],
     output: Annotated[Path, typer.Argument(help="The same table with the predictions.")],
     text_column: TextColumnOption = "text",
-    prefix: Annotated[str, typer.Option(help="Put before the names of the new columns.")] = "",
+    prefix: Annotated[str, typer.Option(help="Precedes the names of the new columns.")] = "",
     input_format: Annotated[
-        Format | None, typer.Option("--format", help="Of the input, if its name doesn't tell.")
+        Format | None, typer.Option("--format", help="Of the input; by default, by its ending.")
     ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="By default, all cores.")] = None,
-    restart: Annotated[bool, typer.Option(help="Forget an interrupted job.")] = False,
+    restart: Annotated[bool, typer.Option(help="Discard an interrupted job.")] = False,
 ) -> None:
-    """Score a file of any size; the same command resumes a job that was interrupted."""
+    """Classify the texts of a table of any size.
+
+    The same command resumes a job that was interrupted.
+    """
     from neuralbits import scoring
 
+    path = loading.locate(artifact)
+    load(artifact)
     with scoring.progress_bar() as progress:
         summary = scoring.score(
-            artifact,
+            path,
             sys.stdin.buffer if str(source) == "-" else source,
             output,
             text_column=text_column,
@@ -147,7 +249,12 @@ def score(
         )
 
 
-@cli.command()
+@cli.command(
+    epilog=example(
+        "neuralbits export home-assistant-en --format c --output firmware",
+        "neuralbits export home-assistant-en --format wasm --output public",
+    )
+)
 def export(
     artifact: ArtifactArgument,
     form: Annotated[
@@ -156,17 +263,23 @@ def export(
     ],
     output: Annotated[Path, typer.Option(help="The folder for the files.")],
 ) -> None:
-    """Write an artifact as C or as WebAssembly, with all that it needs to run."""
-    for path in exporting.export(artifact, form, output):
+    """Write an artifact as C or WebAssembly.
+
+    The files contain the kernel, the model and the intents' names: all that it needs to run.
+    """
+    for path in exporting.export(loading.locate(artifact), form, output):
         print(f"wrote {path}")
 
 
-@cli.command()
+@cli.command(epilog=example("neuralbits inspect home-assistant-en"))
 def inspect(artifact: ArtifactArgument, as_json: JsonOption = False) -> None:
-    """Show what an artifact holds, and where it comes from."""
+    """Show an artifact's intents, layers, size and provenance."""
+    require("numpy", "reference")
     from neuralbits.artifact import read
 
-    held = read(artifact)
+    path = loading.locate(artifact)
+    held = read(path)
+    backend = neuralbits.load(path).backend
     layers: list[dict[str, Any]] = [
         {
             "inputs": layer.inputs,
@@ -179,6 +292,7 @@ def inspect(artifact: ArtifactArgument, as_json: JsonOption = False) -> None:
     if as_json:
         facts = {
             "size": held.size,
+            "backend": backend,
             "digest": held.digest,
             "labels": held.labels,
             "projection": asdict(held.projection),
@@ -187,12 +301,13 @@ def inspect(artifact: ArtifactArgument, as_json: JsonOption = False) -> None:
             "threshold": held.threshold,
             "provenance": held.provenance,
         }
-        print(json.dumps(facts, ensure_ascii=False, indent=2))
+        print_json(facts, indent=2)
         return
     projection = held.projection
     print_facts(
         {
             "size": f"{held.size:,} bytes",
+            "backend": backend,
             "digest": held.digest,
             "intents": f"{len(held.labels)}: {json.dumps(held.labels, ensure_ascii=False)[1:-1]}",
             "projection": f"{projection.functions} functions"
@@ -214,8 +329,13 @@ def inspect(artifact: ArtifactArgument, as_json: JsonOption = False) -> None:
     )
 
 
-def print_facts(facts: dict[str, str]) -> None:
-    """Print names and values in two columns."""
-    width = max(map(len, facts))
-    for name, fact in facts.items():
-        print(f"{name.rjust(width)}  {fact}")
+@cli.command(epilog=example("neuralbits models"))
+def models(as_json: JsonOption = False) -> None:
+    """List the shipped artifacts, which every command takes by name."""
+    for name, path in loading.shipped().items():
+        manifest = neuralbits.load(path).manifest
+        if as_json:
+            facts = {"name": name, "path": str(path), "size": manifest.size}
+            print_json({**facts, "labels": manifest.labels})
+        else:
+            print(f"{name:24}  {len(manifest.labels):4} intents  {manifest.size:7,} bytes")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from neuralbits.explanation import Explanation, NgramInfluence, TooVaried
 from neuralbits.prediction import IntentConfidence, Prediction
@@ -57,6 +57,8 @@ class Kernel:
     Raises:
         Refused: they can't be used.
     """
+
+    backend: Literal["kernel", "reference"] = "kernel"
 
     def __init__(self, content: bytes, labels: tuple[str, ...]) -> None:
         try:

@@ -1,6 +1,7 @@
 """The reference: an artifact's answers by NumPy, readable, and what the kernel is held to."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,8 @@ def classifier(artifact: Artifact) -> Classifier:
 
 class Reference:
     """An engine of the classifier (classifier.py)."""
+
+    backend: Literal["kernel", "reference"] = "reference"
 
     def __init__(self, artifact: Artifact) -> None:
         self._artifact = artifact

@@ -1,19 +1,146 @@
 """The `neuralbits` command, as a user runs it."""
 
 import json
+import os
+import signal
+import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
 
 import neuralbits
-from tests.support.commands import run
+from neuralbits.cli import command_line
+from tests.support.commands import COMMAND, run
 from tests.support.homes import UTTERANCES
 
+COMMANDS = (
+    "classify",
+    "score",
+    "inspect",
+    "models",
+    "export",
+    "serve",
+    "key",
+    "train",
+    "sweep",
+    "evaluate",
+)
 
-def test_it_tells_its_version() -> None:
-    assert run("--version").startswith("neuralbits 0.")
+
+def test_it_tells_its_version_and_its_backend() -> None:
+    assert run("--version") == f"neuralbits {neuralbits.__version__} ({neuralbits.backend()})\n"
+
+
+def test_help_summarizes_each_command_on_a_line() -> None:
+    listed = run("--help").partition("Commands:")[2]
+    assert {line.split()[0] for line in listed.splitlines() if line} == set(COMMANDS)
+    assert "..." not in listed
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_a_command_has_an_example_and_cuts_nothing(
+    command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = CliRunner().invoke(command_line(), [command, "--help"], env={"COLUMNS": "80"}).output
+    assert f"\n    neuralbits {command}" in shown.partition("Example")[2]
+    assert "…" not in shown
+    for parameter in get_command(command_line()).get_command(None, command).params:  # type: ignore
+        assert all(option in shown for option in parameter.opts if option.startswith("--"))
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_output_is_written_in_any_encoding(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    run("inspect", "home-assistant-en")
+    assert run("classify", "home-assistant-en", "→ światło").startswith("\\u2192 ")
+    (line,) = run("classify", "home-assistant-en", "→ 😀", "--json").splitlines()
+    assert json.loads(line)["text"] == "→ 😀"
+    run("train", "--help")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_output_is_one_sentence(unbuffered: str) -> None:
+    for arguments in (["--help"], ["models"], ["inspect", "home-assistant-en"]):
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(
+                [*COMMAND, *arguments],
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+            )
+        assert done.returncode == 1
+        assert done.stderr.startswith("neuralbits: ")
+        assert done.stderr.endswith(": No space left on device\n")
+        assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("argument", ["models", "--help"])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_closed_pipe_ends_the_command_quietly(unbuffered: str, argument: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as closed:
+        done = subprocess.run(
+            [*COMMAND, argument],
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+        )
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
+@pytest.mark.parametrize(
+    "module", ["typer", "json", "neuralbits.cli", "neuralbits.app.cli", "neuralbits.manifest"]
+)
+def test_ctrl_c_while_modules_are_imported_prints_no_traceback(module: str) -> None:
+    script = f"""
+import os, runpy, signal, sys
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.modules.pop({module!r}, None)
+sys.meta_path.insert(0, Interrupting())
+sys.argv = ["neuralbits", "classify", "home-assistant-en", "lights on"]
+from neuralbits.__main__ import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode in (-signal.SIGINT, 130)
+    assert "Traceback" not in done.stderr
+
+
+def test_without_typer_the_command_says_what_to_install() -> None:
+    script = "import sys; sys.modules['typer'] = None; from neuralbits.__main__ import main; main()"
+    error = run("models", code=1, command=[sys.executable, "-c", script])
+    assert error == ("neuralbits: the command line needs typer: pip install 'neuralbits[cli]'\n")
+
+
+def test_it_runs_as_a_module() -> None:
+    assert "home-assistant-en" in run("models", command=[sys.executable, "-m", "neuralbits"])
+
+
+def test_models_lists_what_is_shipped_by_name() -> None:
+    listed = [json.loads(line) for line in run("models", "--json").splitlines()]
+    assert {each["name"] for each in listed} >= {"home-assistant-en", "clinc150"}
+    assert all(Path(each["path"]).stat().st_size == each["size"] for each in listed)
+
+
+def test_a_slow_backend_is_named_on_standard_error(artifact_path: Path) -> None:
+    script = (
+        "import sys; sys.modules['neuralbits._kernel'] = None;"
+        "from neuralbits.cli import main; main()"
+    )
+    command = [sys.executable, "-c", script, "classify", str(artifact_path), "lights on"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "has no compiled kernel; the slower NumPy backend answers" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_classify_names_the_likeliest_intents(artifact_path: Path) -> None:
