@@ -22,7 +22,7 @@ import typer
 import neuralbits
 from neuralbits import Classifier, blas, loading
 from neuralbits import export as exporting
-from neuralbits.errors import NeuralbitsError, ending_in_a_sentence
+from neuralbits.errors import MissingExtraError, ending_in_a_sentence
 from neuralbits.tables import Format
 
 cli = typer.Typer(
@@ -122,10 +122,10 @@ def require(package: str, extra: str) -> None:
     """Check that an extra is installed, by one of its packages.
 
     Raises:
-        NeuralbitsError: it isn't.
+        MissingExtraError: it isn't.
     """
     if importlib.util.find_spec(package) is None:
-        raise NeuralbitsError(f"this command needs {package}: pip install 'neuralbits[{extra}]'")
+        raise MissingExtraError(f"this command needs {package}: pip install 'neuralbits[{extra}]'")
 
 
 def load(artifact: str) -> Classifier:

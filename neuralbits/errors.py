@@ -10,6 +10,7 @@
         ├── TableError            a table can't be read                 neuralbits.tables
         ├── ScoringError          a job can't start or resume           neuralbits.journal
         ├── ForeignFileError      an output would replace a user's file neuralbits.errors
+        ├── MissingExtraError     an optional package isn't installed   neuralbits.errors
         ├── DataError             examples can't be used                model_training.data
         ├── SettingsError         a training setting is wrong           model_training.settings
         ├── SizeError             a size can't be read                  neuralbits.sizes
@@ -38,6 +39,29 @@ class NeuralbitsError(ValueError):
 
 class ForeignFileError(NeuralbitsError):
     """An output would replace something that this program didn't write."""
+
+
+class MissingExtraError(NeuralbitsError):
+    """A package of one of the project's extras isn't installed; the message names the extra."""
+
+
+@contextlib.contextmanager
+def needing(extra: str) -> Iterator[None]:
+    """Import packages of an extra.
+
+    Raises:
+        MissingExtraError: one isn't installed.
+
+    Example:
+        >>> with needing("reference"):
+        ...     import numpy as np
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"this needs {error.name}: pip install 'neuralbits[{extra}]'"
+        ) from None
 
 
 def shown(value: object, characters: int = SHOWN_CHARACTERS) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
+from neuralbits.errors import needing
 from neuralbits.explanation import Explanation, NgramInfluence, TooVaried
 from neuralbits.prediction import IntentConfidence, Prediction
 
@@ -70,7 +71,8 @@ class Kernel:
     @cached_property
     def _reference(self) -> "Reference":
         """For texts of megabytes, whose votes the kernel can't count."""
-        from neuralbits import artifact, reference
+        with needing("reference"):
+            from neuralbits import artifact, reference
 
         return reference.Reference(artifact.decode(self._content))
 
@@ -83,7 +85,8 @@ class Kernel:
 
     def scores(self, texts: Sequence[str]) -> "npt.NDArray[np.float64]":
         """Score every intent for each text: shape (N, C)."""
-        import numpy as np
+        with needing("reference"):
+            import numpy as np
 
         try:
             scores = np.frombuffer(self._model.scores(texts), np.int32)

@@ -62,8 +62,8 @@ def test_without_what_the_reference_needs_they_are_refused(
         "except neuralbits.ArtifactError as error: print(error)"
     )
     said = subprocess.check_output([sys.executable, "-c", script], text=True)
-    assert "float.safetensors as an artifact: there is no kernel here that takes it" in said
-    assert said.endswith(f"needs NumPy and mmh3: {missing} isn't installed\n")
+    assert "float.safetensors as an artifact: this artifact needs the NumPy backend" in said
+    assert f"{missing} isn't installed: pip install 'neuralbits[reference]'" in said
 
 
 @pytest.mark.parametrize(
