@@ -111,7 +111,6 @@ clean:
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("neuralbits needs Python 3.11 or newer; name one by: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install -q 'pip>=25.1' # for dependency groups
 
 $(SERVE): $(BUILT_FROM) | $(BIN)/python
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[serve]'
@@ -122,6 +121,7 @@ $(TRAIN): $(BUILT_FROM) | $(BIN)/python
 	@touch $@
 
 $(TEST): $(BUILT_FROM) | $(BIN)/python
+	$(BIN)/python -m pip install -q 'pip>=25.1' # for --group
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[serve,train,traces]' --group dev
 	@touch $@
 
