@@ -46,6 +46,9 @@ ArtifactArgument = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+OverwriteOption = Annotated[
+    bool, typer.Option("--overwrite", help="Replace files that neuralbits didn't write.")
+]
 TextColumnOption = Annotated[str, typer.Option(help="The column with the texts.")]
 
 SHOWN_NGRAMS = 10
@@ -212,14 +215,26 @@ def classify(
 def score(
     artifact: ArtifactArgument,
     source: Annotated[Path, typer.Argument(metavar="INPUT", help="A table; - is standard input.")],
-    output: Annotated[Path, typer.Argument(help="The same table with the predictions.")],
+    output: Annotated[
+        Path, typer.Argument(help="The same table with the predictions; - is standard output.")
+    ],
     text_column: TextColumnOption = "text",
     prefix: Annotated[str, typer.Option(help="Precedes the names of the new columns.")] = "",
     input_format: Annotated[
         Format | None, typer.Option("--format", help="Of the input; by default, by its ending.")
     ] = None,
+    output_format: Annotated[
+        Format | None, typer.Option(help="The format of standard output; by default, the input's.")
+    ] = None,
+    max_rejects: Annotated[
+        int, typer.Option(min=0, help="End with status 1 if more records can't be scored.")
+    ] = 0,
+    safe_csv: Annotated[
+        bool, typer.Option("--safe-csv", help="In CSV, put ' before cells that are formulas.")
+    ] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="By default, all cores.")] = None,
     restart: Annotated[bool, typer.Option(help="Discard an interrupted job.")] = False,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Classify the texts of a table of any size.
 
@@ -233,20 +248,28 @@ def score(
         summary = scoring.score(
             path,
             sys.stdin.buffer if str(source) == "-" else source,
-            output,
+            sys.stdout.buffer if str(output) == "-" else output,
             text_column=text_column,
             prefix=prefix,
             input_format=input_format,
+            output_format=output_format,
+            safe_csv=safe_csv,
             workers=workers,
             restart=restart,
+            overwrite=overwrite,
             progress=progress,
         )
     print(f"scored {summary.rows:,} rows in {summary.seconds:.1f} s: {output}", file=sys.stderr)
-    if summary.rejects:
+    if summary.joined_lines:
         print(
-            f"could not score {summary.rejected:,} records; lines and reasons: {summary.rejects}",
+            f"{summary.joined_lines:,} lines of the input continue a record, within quotes",
             file=sys.stderr,
         )
+    if summary.rejected:
+        where = f"; lines and reasons: {summary.rejects}" if summary.rejects else ""
+        print(f"could not score {summary.rejected:,} records{where}", file=sys.stderr)
+    if summary.rejected > max_rejects:
+        raise typer.Exit(1)
 
 
 @cli.command(
@@ -262,12 +285,13 @@ def export(
         typer.Option("--format", help="c for a C99 compiler, wasm for browsers and Node."),
     ],
     output: Annotated[Path, typer.Option(help="The folder for the files.")],
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Write an artifact as C or WebAssembly.
 
     The files contain the kernel, the model and the intents' names: all that it needs to run.
     """
-    for path in exporting.export(loading.locate(artifact), form, output):
+    for path in exporting.export(loading.locate(artifact), form, output, overwrite=overwrite):
         print(f"wrote {path}")
 
 

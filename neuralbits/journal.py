@@ -1,25 +1,33 @@
-"""The output of a job that may be killed at any moment, and goes on where it was.
+"""The output of a scoring job that may be killed at any moment and resumes where it stopped.
 
 ``OUTPUT.partial`` and ``OUTPUT.rejects.partial`` only ever grow. ``OUTPUT.journal`` holds the job
-on its first line, and then a line for each checkpoint: how much of the input is done, and how much
-of the two files, known to be on the disk, that has made. On resuming, the rest is cut off.
+on its first line, then a line for each checkpoint: how much of the input is done, and how much of
+the two files, known to be on the disk, that has made. On resuming, the rest is cut off. Each line
+has a checksum, chained to the line before; the files beside a valid journal are the job's own.
 """
 
 import fcntl
+import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from neuralbits.errors import NeuralbitsError
+from neuralbits.errors import ForeignFileError, NeuralbitsError
+from neuralbits.files import refuse_foreign
 from neuralbits.table_writers import streams_to_parquet
-from neuralbits.tables import Position, format_of
+from neuralbits.tables import Format, Position, format_of
+
+_MARK = b'{"neuralbits": "scoring journal", '
+_TAIL = 4096  # bytes at the end of a file by which a resumed job knows it again
+_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 
 
 class ScoringError(NeuralbitsError):
-    """A job can't start or go on; the message says why, and how to mend it."""
+    """A job can't start or resume."""
 
 
 class Checkpoint(NamedTuple):
@@ -33,6 +41,8 @@ class Checkpoint(NamedTuple):
     """Records written to the rejects."""
     output_bytes: int = 0
     reject_bytes: int = 0
+    output_tail: str = ""
+    """A hash of the output's last bytes."""
     complete: bool = False
     """Whether the input is done."""
 
@@ -40,46 +50,61 @@ class Checkpoint(NamedTuple):
 class Output:
     """A table in the making, with its rejects beside it; `done` says how far it has got.
 
+    Args:
+        path: where the table goes.
+        overwrite: replace a file at ``path``, and rejects beside it.
+
     Raises:
-        ScoringError: its folder is missing, or it is a folder itself.
+        ScoringError: its folder is missing, or it is compressed.
         TableError: its name ends in no known format.
     """
 
-    def __init__(self, path: Path) -> None:
-        if path.is_dir() or not path.parent.is_dir():
-            raise ScoringError(f"{path} can't be written: its folder is missing, or it is a folder")
+    def __init__(self, path: Path, *, overwrite: bool = False) -> None:
+        if not path.parent.is_dir():
+            raise ScoringError(f"there is no folder {path.parent}: make it, or name another output")
         self.path = path
-        self.format = format_of(path)
+        self.format: Format = format_of(path)
+        if path.suffix.lower() in (".gz", ".zst"):
+            raise ScoringError(f"{path} can't be compressed: leave out {path.suffix}")
         self.rejects = path.with_name(path.name + ".rejects.jsonl")
         self.done = Checkpoint()
+        self._overwrite = overwrite
+        self._tail = b""
+        self._sum = ""
         self._partial_path = path.with_name(path.name + ".partial")
         self._rejects_path = path.with_name(path.name + ".rejects.partial")
+        self._merged_path = path.with_name(path.name + ".merged")
         self._journal_path = path.with_name(path.name + ".journal")
 
     @contextmanager
     def opened(self, job: dict[str, Any], *, restart: bool) -> Iterator[None]:
         """Open the files, at the last checkpoint if an earlier run of the same job left one.
 
+        Args:
+            job: what the output depends on.
+            restart: discard what an earlier run left.
+
         Raises:
-            ScoringError: another job's files are there, or another process is at work on them.
+            ForeignFileError: there is a file that no job wrote, or a link.
+            ScoringError: another job's files are there, they are damaged, or another process is at
+                work on them.
         """
-        with self._journal_path.open("a+b") as self._journal:
-            try:  # the lock goes with the process, however it ends
-                fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ScoringError(f"another process is writing {self.path} now") from None
+        with ExitStack() as stack:
+            self._journal = stack.enter_context(self._locked_journal())
             self._read_journal(job, restart)
             if self.done.complete:
                 yield
                 return
-            with (
-                self._partial_path.open("ab") as self._partial,
-                self._rejects_path.open("ab") as self._reject_file,
-            ):
-                _cut(self._partial, self.done.output_bytes)
-                _cut(self._reject_file, self.done.reject_bytes)
-                _sync_folder(self.path)
-                yield
+            self._partial = stack.enter_context(_opened(self._partial_path))
+            self._reject_file = stack.enter_context(_opened(self._rejects_path))
+            _cut(self._rejects_path, self._reject_file, self.done.reject_bytes)
+            _cut(self._partial_path, self._partial, self.done.output_bytes)
+            self._partial.seek(max(0, self.done.output_bytes - _TAIL))
+            self._tail = self._partial.read()
+            if self.done.output_bytes and self._tail_hash() != self.done.output_tail:
+                raise ScoringError(f"{self._partial_path} was changed: discard it by --restart")
+            _sync_folder(self.path)
+            yield
 
     def append(
         self,
@@ -92,6 +117,7 @@ class Output:
         """Append to both files what the input up to the position has made."""
         self._partial.write(output)
         self._reject_file.write(rejects)
+        self._tail = (self._tail + output[-_TAIL:])[-_TAIL:]
         self.done = Checkpoint(
             position,
             self.done.rows + rows,
@@ -104,68 +130,210 @@ class Output:
         """Make all that has been appended durable, then note that it is."""
         _sync(self._partial)
         _sync(self._reject_file)
-        self.done = self.done._replace(complete=complete)
+        self.done = self.done._replace(complete=complete, output_tail=self._tail_hash())
         position = self.done.position and self.done.position._asdict()
         self._note({**self.done._asdict(), "position": position})
 
     def publish(self) -> None:
-        """Put the complete files in their places; what a kill leaves undone can be done again."""
-        if not self.done.rejected:
-            self.rejects.unlink(missing_ok=True)  # of an earlier job
-            self._rejects_path.unlink(missing_ok=True)
-        elif self._rejects_path.exists():
-            self._rejects_path.replace(self.rejects)
-        if self._partial_path.exists():
-            if self.format == "parquet":
-                merged = self.path.with_name(self.path.name + ".merged")
-                with self._partial_path.open("rb") as streams, merged.open("wb") as file:
+        """Put the complete files in their places; what a kill leaves undone can be done again.
+
+        Raises:
+            ForeignFileError: there is a file by now that the job didn't write. Nothing is lost.
+        """
+        made = self._partial_path
+        if self.format == "parquet":
+            made = self._merged_path
+            if self._partial_path.exists():
+                with self._partial_path.open("rb") as streams, _opened(made) as file:
+                    file.truncate(0)
                     streams_to_parquet(streams, file)
                     _sync(file)
-                merged.replace(self.path)
-                self._partial_path.unlink()
-            else:
-                self._partial_path.replace(self.path)
+                self._partial_path.unlink()  # from here on, the merged file is whole
+        if self.done.rejected and self._rejects_path.exists():
+            refuse_foreign([self.rejects], overwrite=self._overwrite)
+            self._rejects_path.replace(self.rejects)
+        elif not self.done.rejected:
+            self._rejects_path.unlink(missing_ok=True)
+            if self._overwrite:
+                self.rejects.unlink(missing_ok=True)  # of an earlier job
+        if made.exists():
+            refuse_foreign([self.path], overwrite=self._overwrite)
+            made.replace(self.path)
         _sync_folder(self.path)
         self._journal_path.unlink()
 
+    @contextmanager
+    def _locked_journal(self) -> Iterator[BinaryIO]:
+        """Open the journal, or make one, and lock it until the process ends.
+
+        Raises:
+            ForeignFileError: there is something else in its place.
+            ScoringError: another process has locked it.
+        """
+        while True:
+            with _opened(self._journal_path) as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    raise ScoringError(f"another process is writing {self.path} now") from None
+                if not os.fstat(file.fileno()).st_nlink:
+                    continue  # the job that had it has just ended
+                start = file.read(len(_MARK))
+                if start != _MARK[: len(start)]:
+                    raise ForeignFileError(
+                        f"{self._journal_path} is no scoring journal: move it away, or name "
+                        "another output"
+                    )
+                yield file
+                return
+
     def _read_journal(self, job: dict[str, Any], restart: bool) -> None:
+        """Find the last checkpoint of the same job, or begin a journal."""
         entries: list[dict[str, Any]] = []
         size = 0
         self._journal.seek(0)
         for line in self._journal:
-            if restart or not line.endswith(b"\n"):  # a kill may cut the last line short
+            if not line.endswith(b"\n"):  # a kill may cut the last line short
                 break
-            try:
-                entries.append(json.loads(line))
-            except ValueError:
-                raise ScoringError(
-                    f"{self._journal_path} is damaged, or no journal: start afresh by --restart"
-                ) from None
             size += len(line)
-        self._journal.truncate(size)
+            if restart:
+                continue
+            try:
+                entries.append(self._checked(line))
+            except (ValueError, LookupError, TypeError):
+                raise ScoringError(
+                    f"{self._journal_path} is damaged: discard it by --restart"
+                ) from None
+        sides = [self._partial_path, self._rejects_path, self._merged_path]
+        if size and restart:
+            for path in sides:
+                path.unlink(missing_ok=True)
         if not entries:
+            for path in sides:
+                if path.is_symlink() or path.exists():
+                    self._discard_journal()
+                    raise ForeignFileError(
+                        f"{path} is of no scoring job: move it away, or name another output"
+                    )
+            try:
+                refuse_foreign([self.path, self.rejects], overwrite=self._overwrite)
+            except ForeignFileError:
+                self._discard_journal()
+                raise
+            self._journal.truncate(0)
             self._note(job)
             return
+        self._journal.truncate(size)
         changed = [what for what in job if entries[0].get(what) != job[what]]
         if changed:
             raise ScoringError(
-                f"{self._journal_path} was left by a job in which another was the "
-                f"{', '.join(changed)}: finish that one as it was begun, or forget it by --restart"
+                f"{self._journal_path} belongs to a job with a different {', '.join(changed)}: "
+                "rerun that job, or pass --restart to discard it"
             )
         if len(entries) > 1:
             last = entries[-1]
             position = last["position"] and Position(**last["position"])
             self.done = Checkpoint(**{**last, "position": position})
 
+    def _discard_journal(self) -> None:
+        """Delete a journal that holds nothing, if this run has made it."""
+        if not self._journal.seek(0, os.SEEK_END):
+            self._journal_path.unlink()
+
     def _note(self, entry: dict[str, Any]) -> None:
-        self._journal.write(json.dumps(entry).encode() + b"\n")
+        content = json.dumps(entry)
+        self._sum = _chained(self._sum, content)
+        line = b'%s"sum": "%s", "entry": %s}\n' % (_MARK, self._sum.encode(), content.encode())
+        self._journal.seek(0, os.SEEK_END)
+        self._journal.write(line)
         _sync(self._journal)
 
+    def _checked(self, line: bytes) -> dict[str, Any]:
+        """Return the entry of a journal's line.
 
-def _cut(file: BinaryIO, size: int) -> None:
+        Raises:
+            ValueError, LookupError, TypeError: the line isn't as `_note` wrote it.
+        """
+        content = json.loads(line)
+        self._sum = _chained(self._sum, json.dumps(content["entry"]))
+        if content["sum"] != self._sum or not line.startswith(_MARK):
+            raise ValueError("a wrong checksum")
+        return dict(content["entry"])
+
+    def _tail_hash(self) -> str:
+        return hashlib.blake2b(self._tail, digest_size=16).hexdigest()
+
+
+def _chained(before: str, content: str) -> str:
+    return hashlib.blake2b((before + content).encode(), digest_size=16).hexdigest()
+
+
+def _opened(path: Path) -> BinaryIO:
+    """Open a file to read and write, and make it if there is none; follow no link.
+
+    Raises:
+        ForeignFileError: there is a link, a folder or a device.
+    """
+    if path.is_symlink():
+        raise ForeignFileError(f"{path} is a link: move it away, or name another output")
+    refuse_foreign([path], overwrite=True)  # its kind alone; its content is checked otherwise
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | _NOFOLLOW, 0o644)
+    return os.fdopen(handle, "r+b")
+
+
+def _cut(path: Path, file: BinaryIO, size: int) -> None:
     if file.seek(0, os.SEEK_END) < size:
-        raise ScoringError(f"{file.name} has lost what was in it: start afresh by --restart")
+        raise ScoringError(f"{path} was cut short: discard the job by --restart")
     file.truncate(size)
+    file.seek(size)
+
+
+class Stream:
+    """A table that goes to a stream such as standard output: it can't be resumed.
+
+    Args:
+        file: where the table goes.
+        format: of the table; Parquet is kept in a temporary file until it is whole.
+        rejects: where the rejected records go, a line of JSON each.
+    """
+
+    def __init__(self, file: BinaryIO, format: Format, rejects: BinaryIO) -> None:
+        self.format = format
+        self.done = Checkpoint()
+        self._file, self._rejects = file, rejects
+
+    @contextmanager
+    def opened(self, job: dict[str, Any], *, restart: bool) -> Iterator[None]:
+        """Begin; there is nothing to resume."""
+        with ExitStack() as stack:
+            self._made = self._file
+            if self.format == "parquet":
+                self._made = stack.enter_context(tempfile.TemporaryFile())
+            yield
+
+    def append(
+        self,
+        position: Position | None,
+        output: bytes,
+        rejects: bytes = b"",
+        rows: int = 0,
+        rejected: int = 0,
+    ) -> None:
+        """Write what the input up to the position has made."""
+        self._made.write(output)
+        self._rejects.write(rejects)
+        self.done = Checkpoint(position, self.done.rows + rows, self.done.rejected + rejected)
+
+    def checkpoint(self, *, complete: bool = False) -> None:
+        """Pass on all that has been appended."""
+        self._made.flush()
+        self._rejects.flush()
+
+    def publish(self) -> None:
+        """End the table."""
+        if self.format == "parquet":
+            streams_to_parquet(self._made, self._file)
+        self._file.flush()
 
 
 def _sync(file: BinaryIO) -> None:

@@ -1,15 +1,16 @@
 """Batch scoring: a table of any size in, the same table with three more columns out.
 
 The input is cut into chunks, which worker processes score and encode; their bytes are appended to
-``OUTPUT.partial`` in the order of the input. ``OUTPUT.journal`` says how many of those bytes are
-known to be on the disk, and which part of the input they are, so that a job that was killed goes on
-by the same command.
+``OUTPUT.partial`` in the order of the input. ``OUTPUT.journal`` records how many of those bytes
+are known to be on the disk and which part of the input made them: the same command resumes a job
+that was killed.
 """
 
 import hashlib
 import json
 import os
 import signal
+import sys
 import threading
 import time
 from collections import deque
@@ -25,7 +26,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 import neuralbits
 from neuralbits import blas
-from neuralbits.journal import Output, ScoringError
+from neuralbits.errors import shown
+from neuralbits.journal import Output, ScoringError, Stream
 from neuralbits.table_writers import CsvWriter, JsonLinesWriter, ParquetWriter, TableWriter
 from neuralbits.tables import (
     Batch,
@@ -35,9 +37,9 @@ from neuralbits.tables import (
     Row,
     Table,
     Unreadable,
+    find_column,
     format_of,
     import_pyarrow,
-    missing_column,
     open_table,
 )
 
@@ -75,19 +77,25 @@ class Summary:
     resumed_from: int
     """How many records earlier runs of the job had done."""
     rejects: Path | None
-    """Where the rejected records are, with line numbers and reasons; None if there are none."""
+    """Where the rejected records are, with line numbers and reasons; None if there are none, or
+    if they went to standard error."""
+    joined_lines: int = 0
+    """How many lines of CSV or TSV continue the record of the line before, within quotes."""
 
 
 def score(
     artifact_path: str | os.PathLike[str],
     source: str | os.PathLike[str] | BinaryIO,
-    destination: str | os.PathLike[str],
+    destination: str | os.PathLike[str] | BinaryIO,
     *,
     text_column: str = "text",
     prefix: str = "",
     input_format: Format | None = None,
+    output_format: Format | None = None,
+    safe_csv: bool = False,
     workers: int | None = None,
     restart: bool = False,
+    overwrite: bool = False,
     progress: Callable[[Progress], None] | None = None,
 ) -> Summary:
     """Score every row of a table, in constant memory, resuming a job that was interrupted.
@@ -99,40 +107,54 @@ def score(
     Args:
         artifact_path: The artifact to score with.
         source: The table, or a binary stream of one, such as ``sys.stdin.buffer``.
-        destination: Where the scored table goes; its ending says in which format.
+        destination: Where the scored table goes; its ending names the format. To a binary stream
+            such as ``sys.stdout.buffer`` the rows go as they are scored, rejects go to standard
+            error, and there is nothing to resume.
         text_column: The column to classify.
         prefix: What the names of the new columns begin with.
         input_format: The format of the source, if its name doesn't end in it.
+        output_format: The format of a stream; by default, the source's.
+        safe_csv: In CSV and TSV, put ``'`` before cells that a spreadsheet would take for formulas.
         workers: How many processes; by default, one for each core.
-        restart: Forget an interrupted job instead of resuming it.
-        progress: Is told about every chunk.
+        restart: Discard an interrupted job instead of resuming it.
+        overwrite: Replace a file at the destination, and rejects beside it.
+        progress: Is called with the progress after every chunk.
 
     Raises:
         ArtifactError: the artifact can't be used.
         TableError: the source can't be read as a table.
-        ScoringError: the job can't start or go on. What is done remains, to be resumed.
+        ForeignFileError: there is a file at the destination or beside it that no job wrote.
+        ScoringError: the job can't start or resume. What is done remains, to be resumed.
+
+    Example:
+        >>> score("home.safetensors", "texts.csv", "scored.parquet", workers=4).rows
+        1000000
     """
     started = time.monotonic()
     if isinstance(source, str | os.PathLike):
         source = Path(source)
         input_format = input_format or format_of(source)
     elif input_format is None:
-        raise ScoringError("standard input has no name to end in its format: give it by --format")
-    output = Output(Path(destination))
-    if isinstance(source, Path) and output.path.exists() and output.path.samefile(source):
-        raise ScoringError(f"{source} would be overwritten by its own scores: name another output")
+        raise ScoringError("name the format of standard input by --format")
+    output: Output | Stream
+    if isinstance(destination, str | os.PathLike):
+        output = Output(Path(destination), overwrite=overwrite)
+        if isinstance(source, Path) and output.path.exists() and output.path.samefile(source):
+            raise ScoringError(f"{source} is the input: name another output")
+    else:
+        output = Stream(destination, output_format or input_format, sys.stderr.buffer)
     digest = neuralbits.load(artifact_path).manifest.digest
     added = tuple(prefix + name for name in COLUMNS)
     try:
         with open_table(source, input_format) as table:
-            _check_columns(table, text_column, added)
+            text_column = _check_columns(table, text_column, added)
             job = {
                 "input": _identity(source),
                 "artifact": digest,
-                "settings": [input_format, text_column, prefix],
+                "settings": [input_format, text_column, prefix, safe_csv],
                 "version of neuralbits": neuralbits.__version__,
             }
-            writer = _writer(output.format, table, added)
+            writer = _writer(output.format, table, input_format, added, safe_csv)
             setup = _Setup(os.fspath(artifact_path), digest, writer, text_column, added)
             with output.opened(job, restart=restart):
                 resumed = output.done
@@ -140,18 +162,27 @@ def score(
                     _work(table, output, setup, workers or cores(), progress)
                     output.checkpoint(complete=True)
                 output.publish()
+            lines = table.dialect.lines if table.dialect else None
     except BrokenProcessPool:
-        raise ScoringError(f"a worker process died or was killed; {_GO_ON}") from None
+        raise ScoringError(f"a worker process died or was killed: {_RESUME}") from None
+    except BrokenPipeError:
+        raise
     except OSError as error:
+        if isinstance(output, Stream):
+            raise
         place, reason = error.filename or output.path, error.strerror or error
-        raise ScoringError(f"{place}: {reason}; mend that, then {_GO_ON}") from error
+        raise ScoringError(f"{place}: {reason}: fix this, then {_RESUME}") from error
     done = output.done
+    joined = 0
+    if lines is not None and done.position:
+        joined = done.position.line - lines - done.rows - done.rejected
     return Summary(
         rows=done.rows,
         rejected=done.rejected,
         seconds=time.monotonic() - started,
         resumed_from=resumed.rows + resumed.rejected,
-        rejects=output.rejects if done.rejected else None,
+        rejects=output.rejects if done.rejected and isinstance(output, Output) else None,
+        joined_lines=joined,
     )
 
 
@@ -189,12 +220,12 @@ def progress_bar() -> Iterator[Callable[[Progress], None]]:
             bar.stop()
 
 
-_GO_ON = "the same command goes on where this one stopped"
+_RESUME = "rerun the same command to resume"
 
 
 def _work(
     table: Table,
-    output: Output,
+    output: Output | Stream,
     setup: "_Setup",
     workers: int,
     progress: Callable[[Progress], None] | None,
@@ -204,8 +235,8 @@ def _work(
         output.append(None, setup.writer.header)
     elif not table.skip_to(output.done.position):
         raise ScoringError(
-            "the input doesn't begin with what was read before: give the same input again, "
-            "or start afresh by --restart"
+            "the input doesn't begin with what was read before: give the same input, or pass "
+            "--restart to discard what is done"
         )
     saved = time.monotonic()
     with _pool(workers, setup) as pool:
@@ -261,20 +292,34 @@ def _identity(source: Path | BinaryIO) -> Any:
     return {"bytes": status.st_size, "modified_ns": status.st_mtime_ns, "head": head}
 
 
-def _check_columns(table: Table, text_column: str, added: tuple[str, ...]) -> None:
-    if text_column not in table.columns:
+def _check_columns(table: Table, text_column: str, added: tuple[str, ...]) -> str:
+    """Return the column of the texts.
+
+    Raises:
+        ScoringError: it holds no text, or one of the new columns is there already.
+        TableError: there is no such column.
+    """
+    column = find_column(table, text_column, "--text-column")
+    if not table.holds_text(column):
         raise ScoringError(
-            f"the input {missing_column(table.columns, text_column, '--text-column')}"
+            f"{table.name}: the column {shown(column)} holds no text: name another by --text-column"
         )
     for name in added:
         if name in table.columns:
             raise ScoringError(
-                f"the input has a column {name!r} already: let the new columns' names begin with "
-                "something else, as in --prefix predicted_"
+                f"{table.name} has a column {shown(name)} already: name the new ones otherwise, as "
+                "by --prefix predicted_"
             )
+    return column
 
 
-def _writer(format: Format, table: Table, added: tuple[str, ...]) -> TableWriter:
+def _writer(
+    format: Format,
+    table: Table,
+    input_format: Format,
+    added: tuple[str, ...],
+    safe_csv: bool,
+) -> TableWriter:
     if format == "jsonl":
         return JsonLinesWriter()
     if format == "parquet":
@@ -284,7 +329,15 @@ def _writer(format: Format, table: Table, added: tuple[str, ...]) -> TableWriter
         for name, type_ in zip(added, types, strict=True):
             schema = schema.append(arrow.field(name, type_))
         return ParquetWriter(schema)
-    return CsvWriter([*table.columns, *added], "," if format == "csv" else "\t")
+    delimiter, preamble, header = "," if format == "csv" else "\t", "", table.columns
+    if dialect := table.dialect:
+        preamble, header = dialect.preamble, dialect.header
+        if format == input_format == "csv":
+            delimiter = dialect.delimiter
+        else:
+            preamble = preamble[: preamble.startswith("\ufeff")]  # a line ``sep=`` isn't true now
+    columns = [*table.columns, *added]
+    return CsvWriter(columns, delimiter, header=[*header, *added], preamble=preamble, safe=safe_csv)
 
 
 def cores() -> int:
@@ -337,7 +390,7 @@ def _exit_with_parent() -> None:
 def _classifier(path: str, digest: str) -> neuralbits.Classifier:
     classifier = neuralbits.load(path)
     if classifier.manifest.digest != digest:
-        raise ScoringError(f"the artifact {path} was replaced while the job began; start it again")
+        raise ScoringError(f"the artifact {path} was replaced while the job began: rerun it")
     return classifier
 
 
@@ -367,14 +420,14 @@ def _problem(values: dict[str, Any]) -> str | None:
     """Say why a row can't be scored, if it can't."""
     column = _setup.text_column
     if column not in values:
-        return f"the record has no column {column!r}"
+        return f"the record has no column {shown(column)}"
     if values[column] is None:
-        return f"the column {column!r} is null"
+        return f"the column {shown(column)} is null"
     if not isinstance(values[column], str):
-        return f"the column {column!r} holds a value of type {type(values[column]).__name__}"
+        return f"the column {shown(column)} holds a value of type {type(values[column]).__name__}"
     for name in _setup.added:
         if name in values:
-            return f"the record has a column {name!r} already"
+            return f"the record has a column {shown(name)} already"
     return None
 
 
@@ -384,8 +437,7 @@ def _encode(
     """Return the rows' bytes, and those of them that the output's format can't hold."""
     writer = _setup.writer
     if isinstance(chunk, Batch) and isinstance(writer, ParquetWriter):
-        kept = import_pyarrow().array([row.line - chunk.line for row in rows], "int64")
-        return writer.extend(chunk.arrow.take(kept), scores), []
+        return writer.extend(chunk.arrow, [row.line - chunk.line for row in rows], scores), []
     scored = [row.values | added for row, added in zip(rows, scores, strict=True)]
     try:
         return writer.encode(scored), []

@@ -1,7 +1,7 @@
 """Rows as the bytes of a table: CSV, TSV, JSONL and Parquet.
 
 Every format can be written by appending: the header, then the bytes of any number of rows at a
-time. A job that is killed goes on after the last bytes known to be whole.
+time. A job that is killed resumes after the last bytes known to be whole.
 """
 
 import csv
@@ -10,13 +10,17 @@ import decimal
 import io
 import json
 import os
+import re
 import uuid
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any, BinaryIO, Protocol
 
+from neuralbits.errors import shown
 from neuralbits.tables import import_pyarrow
 
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+_NUMBER = re.compile(r"[+-]?[\d.,\s]*\d(e[+-]?\d+)?%?", re.IGNORECASE)
 _ROW_GROUP_ROWS, _ROW_GROUP_BYTES = 1 << 17, 1 << 26
 
 
@@ -35,17 +39,40 @@ class TableWriter(Protocol):
 
 
 class CsvWriter:
-    """CSV or TSV. Nulls are written as empty cells, all that is no string as JSON."""
+    """CSV or TSV. Nulls are written as empty cells, all that is no string as JSON.
 
-    def __init__(self, columns: Sequence[str], delimiter: str) -> None:
-        self._columns, self._delimiter = columns, delimiter
-        self.header = self._lines([list(columns)])
+    Args:
+        columns: the keys of the rows.
+        delimiter: one character.
+        header: the names of the columns as the table has them; by default, the keys.
+        preamble: what precedes the header, such as a byte order mark.
+        safe: put ``'`` before cells that a spreadsheet would take for formulas.
+    """
+
+    def __init__(
+        self,
+        columns: Sequence[str],
+        delimiter: str,
+        *,
+        header: Sequence[str] | None = None,
+        preamble: str = "",
+        safe: bool = False,
+    ) -> None:
+        self._columns, self._delimiter, self._safe = columns, delimiter, safe
+        names = list(header or columns)
+        # So that no reader takes another character for the delimiter.
+        quoted = any(set(name) & set(",;\t|=") for name in names)
+        quoting = csv.QUOTE_ALL if quoted else csv.QUOTE_MINIMAL
+        self.header = preamble.encode() + self._lines([names], quoting)
 
     def encode(self, rows: Sequence[dict[str, Any]]) -> bytes:  # noqa: D102
         _refuse_unknown_columns(rows, self._columns)
-        return self._lines([[_cell(row.get(name)) for name in self._columns] for row in rows])
+        cells = [[_cell(row.get(name)) for name in self._columns] for row in rows]
+        if self._safe:
+            cells = [["'" + cell if is_formula(cell) else cell for cell in row] for row in cells]
+        return self._lines(cells)
 
-    def _lines(self, rows: list[list[str]]) -> bytes:
+    def _lines(self, rows: list[list[str]], quoting: Any = csv.QUOTE_MINIMAL) -> bytes:
         lines: list[str] = []
 
         class Sink:
@@ -53,7 +80,9 @@ class CsvWriter:
             def write(self, line: str) -> None:
                 lines.append(line.removesuffix("\r\n") + "\n")
 
-        csv.writer(Sink(), delimiter=self._delimiter, lineterminator="\r\n").writerows(rows)
+        csv.writer(
+            Sink(), delimiter=self._delimiter, lineterminator="\r\n", quoting=quoting
+        ).writerows(rows)
         return "".join(lines).encode()
 
 
@@ -81,10 +110,16 @@ class ParquetWriter:
         _refuse_unknown_columns(rows, self._schema.names)
         return self._stream([_column(field, rows) for field in self._schema])
 
-    def extend(self, batch: Any, rows: Sequence[dict[str, Any]]) -> bytes:
-        """Return the bytes of a ``pyarrow.RecordBatch`` with the last columns from ``rows``."""
+    def extend(self, batch: Any, kept: Sequence[int], rows: Sequence[dict[str, Any]]) -> bytes:
+        """Return the bytes of the kept rows of a ``pyarrow.RecordBatch``.
+
+        The last columns of the schema are taken from ``rows``, one for each row kept.
+        """
+        columns = batch.columns
+        if len(kept) < batch.num_rows:
+            columns = [_taken(column, kept) for column in columns]
         added = list(self._schema)[batch.num_columns :]
-        return self._stream([*batch.columns, *(_column(field, rows) for field in added)])
+        return self._stream([*columns, *(_column(field, rows) for field in added)])
 
     def _stream(self, columns: list[Any]) -> bytes:
         arrow, sink = import_pyarrow(), io.BytesIO()
@@ -117,6 +152,38 @@ def streams_to_parquet(source: BinaryIO, destination: BinaryIO) -> None:
                 pending = []
 
 
+def is_formula(cell: str) -> bool:
+    """Return whether a spreadsheet would run a cell of CSV as a formula: numbers it wouldn't.
+
+    Example:
+        >>> is_formula('=HYPERLINK("http://example.com")'), is_formula("-1.5")
+        (True, False)
+    """
+    return cell[:1] in _FORMULA_STARTS and not _NUMBER.fullmatch(cell)
+
+
+def _taken(column: Any, kept: Sequence[int]) -> Any:
+    arrow = import_pyarrow()
+    indices = arrow.array(kept, "int64")
+    try:
+        return column.take(indices)
+    except arrow.ArrowNotImplementedError:  # of views, pyarrow 26 can't take any
+        return column.cast(_without_views(column.type)).take(indices).cast(column.type)
+
+
+def _without_views(kind: Any) -> Any:
+    """Return a type with the same values whose strings and bytes are no views."""
+    arrow = import_pyarrow()
+    if arrow.types.is_struct(kind):
+        fields = [kind.field(place) for place in range(kind.num_fields)]
+        return arrow.struct([field.with_type(_without_views(field.type)) for field in fields])
+    if arrow.types.is_list(kind) or arrow.types.is_large_list(kind):
+        make = arrow.list_ if arrow.types.is_list(kind) else arrow.large_list
+        return make(kind.value_field.with_type(_without_views(kind.value_type)))
+    views = {arrow.string_view(): arrow.large_string(), arrow.binary_view(): arrow.large_binary()}
+    return views.get(kind, kind)
+
+
 def _column(field: Any, rows: Sequence[dict[str, Any]]) -> Any:
     arrow = import_pyarrow()
     cells = [row.get(field.name) for row in rows]
@@ -127,12 +194,13 @@ def _column(field: Any, rows: Sequence[dict[str, Any]]) -> Any:
     for cell in cells:
         if kinds and cell is not None and type(cell) not in kinds:
             raise ValueError(
-                f"the column {field.name!r} holds {cell!r}, and {field.type} in the first records"
+                f"the column {shown(field.name)} holds {shown(cell)}, where the first records hold "
+                f"{field.type}"
             )
     try:
         return arrow.array(cells, field.type)
     except (arrow.ArrowException, OverflowError) as error:
-        raise ValueError(f"the column {field.name!r}: {error}") from None
+        raise ValueError(f"the column {shown(field.name)}: {shown(str(error))}") from None
 
 
 def _refuse_unknown_columns(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
@@ -140,7 +208,7 @@ def _refuse_unknown_columns(rows: Sequence[dict[str, Any]], columns: Sequence[st
     for row in rows:
         if not row.keys() <= known:
             extra = next(name for name in row if name not in known)
-            raise ValueError(f"the record has a column {extra!r} that the first records lack")
+            raise ValueError(f"the record has a column {shown(extra)} that the first records lack")
 
 
 def _cell(value: Any) -> str:

@@ -1,34 +1,42 @@
 """Tables, read record by record in constant memory: CSV, TSV, JSONL and Parquet.
 
 A record is either a `Row` or, where the file is broken, an `Unreadable` with the reason, and
-reading goes on after it: no line is skipped silently, not even a blank one. CSV and TSV are UTF-8
-with a header, quoted as Python's ``csv`` quotes them; JSONL is one JSON object a line.
+reading goes on after it: no line is skipped silently, not even a blank one. docs/tables.md is the
+rule for delimiters, encodings, line ends and quotes; the service's page reads tables by it, too.
 """
 
+import codecs
 import csv
+import gzip
 import hashlib
+import io
 import json
 import os
+import re
 import shutil
 import tempfile
-from collections import deque
+import zlib
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple, NoReturn, Protocol, get_args
 
-from neuralbits.errors import NeuralbitsError
+from neuralbits.errors import NeuralbitsError, shown
 
 Format = Literal["csv", "tsv", "jsonl", "parquet"]
 
 LONGEST_RECORD = 1 << 20  # bytes; bounds what one missing quote or newline can cost
+COMPRESSIONS = (".gz", ".zst")
+_HEAD = 1 << 16  # bytes, from which the kind of a file, its encoding and its delimiter are found
+_SHOWN_COLUMNS = 20
 BLANK = "the line is blank"
 _SAMPLE_LINES = 1000  # of JSONL, which has no header, to learn the columns from
 
 
 class TableError(NeuralbitsError):
-    """A table can't be read at all; the message says which, why, and how to mend it."""
+    """A table can't be read at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +93,33 @@ class Position(NamedTuple):
     """Of what must be the same to come back here: a pipe's bytes, a Parquet file's footer."""
 
 
+class Dialect(NamedTuple):
+    """How a CSV or TSV file is written, for an output that is written likewise."""
+
+    delimiter: str
+    preamble: str
+    """A byte order mark and a line ``sep=``, where the file begins with them."""
+    header: tuple[str, ...]
+    """The names of the columns as they stand there: some may be empty or repeated."""
+    lines: int
+    """How many lines precede the first record."""
+
+
 class Table(Protocol):
     """A table opened for reading, from its first record or from a position met earlier."""
 
+    name: str
+    """Of the file, for messages."""
     columns: tuple[str, ...]
+    """Distinct names: an unnamed column is called ``column 3``, a repeated one ``text (3)``."""
+    repeated: frozenset[str]
+    """The names that several columns have."""
     size: int | None
     """In the unit of `Position.offset`; None when it can't be known."""
+
+    @property
+    def dialect(self) -> Dialect | None:
+        """Of CSV and TSV."""
 
     def __iter__(self) -> Iterator[Row | Unreadable]:
         """Yield every record in the order of the file."""
@@ -101,67 +130,278 @@ class Table(Protocol):
     def skip_to(self, position: Position) -> bool:
         """Go to a position of an earlier reading; False if the table isn't the one of then."""
 
+    def holds_text(self, column: str) -> bool:
+        """Return whether a column may hold strings, by its type or by the first records."""
+
     def arrow_schema(self) -> Any:
         """Return the types of the columns as a ``pyarrow.Schema``."""
 
 
 def format_of(path: str | os.PathLike[str]) -> Format:
-    """Return the format that a file's ending names.
+    """Return the format that a file's ending names, an ending ``.gz`` or ``.zst`` apart.
 
     Raises:
         TableError: the ending is another.
+
+    Example:
+        >>> format_of("texts.tsv.gz")
+        'tsv'
     """
-    ending = Path(path).suffix.lower().removeprefix(".")
+    path = Path(path)
+    ending = (path.with_suffix("") if path.suffix.lower() in COMPRESSIONS else path).suffix.lower()
     for known in get_args(Format):
-        if ending == known:
+        if ending == f".{known}":
             return known  # type: ignore[no-any-return]
-    raise TableError(f"{path}: a table's name must end in .csv, .tsv, .jsonl or .parquet")
+    if ending == ".txt":
+        return "csv"
+    if path.is_file():
+        with path.open("rb") as file:
+            _refuse_other_kinds(file.read(_HEAD), str(path), None)
+    raise TableError(
+        f"{path}: the name of a table ends in .csv, .tsv, .txt, .jsonl or .parquet, and perhaps "
+        "in .gz or .zst after that"
+    )
 
 
 @contextmanager
 def open_table(source: Path | BinaryIO, format: Format) -> Iterator[Table]:
     """Open a file or a binary stream as a table.
 
+    A file whose name ends in ``.gz`` or ``.zst`` is decompressed.
+
     Raises:
-        TableError: it can't be read, or has no usable header.
+        TableError: it can't be read, is of another kind, or has no usable header.
     """
     if format not in get_args(Format):
-        raise TableError(f"{format!r} is none of the formats csv, tsv, jsonl and parquet")
+        raise TableError(f"{shown(format)} is none of the formats csv, tsv, jsonl and parquet")
     with ExitStack() as stack:
         name = str(source) if isinstance(source, Path) else "standard input"
-        try:
-            file = (
-                stack.enter_context(source.open("rb", buffering=LONGEST_RECORD))
-                if isinstance(source, Path)
-                else source
-            )
-        except OSError as error:
-            raise TableError(f"{name} can't be read: {error.strerror}") from None
+        file, rewindable = source, False
+        if isinstance(source, Path):
+            try:
+                file = stack.enter_context(source.open("rb", buffering=LONGEST_RECORD))
+                rewindable = file.seekable()
+            except OSError as error:
+                raise TableError(f"{name} can't be read: {error.strerror}") from None
+            if source.suffix.lower() in COMPRESSIONS:
+                file, rewindable = _decompressed(file, source.suffix.lower(), name), False
+        assert not isinstance(file, Path)
+        head = _read_part(file, _HEAD, name)
+        if rewindable:
+            file.seek(0)
+        else:
+            file = io.BufferedReader(_Joined(head, file, name), LONGEST_RECORD)
+        _refuse_other_kinds(head, name, format)
         if format == "parquet":
-            if not file.seekable():  # Parquet's index stands at its end
+            if not rewindable:  # Parquet's index stands at its end
                 pipe, file = file, stack.enter_context(tempfile.TemporaryFile())
                 shutil.copyfileobj(pipe, file)
             yield _ParquetTable(file, name)
             return
-        lines = _Lines(file, rewindable=isinstance(source, Path) and file.seekable())
+        encoding, mark, text = _decoded_head(head, name)
+        bare_returns = "\r" in text and "\n" not in text
+        if encoding != "utf-8" or bare_returns:
+            recoded = _Recoded(file, encoding, bare_returns, name)
+            file, rewindable = io.BufferedReader(recoded, LONGEST_RECORD), False
+        lines = _Lines(file, rewindable=rewindable)
         if format == "jsonl":
             yield _JsonLinesTable(lines, name)
         else:
-            yield _CsvTable(lines, name, "," if format == "csv" else "\t")
+            yield _CsvTable(lines, name, mark, text, "," if format == "csv" else "\t")
 
 
-def missing_column(columns: Sequence[str], column: str, option: str) -> str:
-    """Return the end of a sentence on a table that lacks a column, with how to mend it."""
-    if len(columns) == 1:
-        for mark, name in ((";", "semicolon"), ("\t", "tab"), ("|", "bar"), (",", "comma")):
-            if mark in columns[0]:
-                return (
-                    f"has no column {column!r}; the only column is {columns[0]!r}: is the "
-                    f"separator a {name}? save it with commas (.csv) or tabs (.tsv)"
-                )
-    others = ", ".join(map(repr, columns)) or "none"
-    return f"has no column {column!r}, only {others}: name the right one with {option}"
+def find_column(table: Table, wanted: str, option: str) -> str:
+    """Return which of a table's columns is wanted, blanks around its name and case set aside.
 
+    Raises:
+        TableError: there is none, or several columns have the name.
+    """
+    if wanted in table.repeated:
+        raise TableError(f"{table.name}: two columns are named {shown(wanted)}: rename one of them")
+    if wanted in table.columns:
+        return wanted
+    alike = [name for name in table.columns if name.strip().lower() == wanted.strip().lower()]
+    if len(alike) == 1:
+        return alike[0]
+    if len(table.columns) == 1 and "|" in table.columns[0]:
+        reason = f"the only column is {shown(table.columns[0])}: use commas, semicolons or tabs"
+        raise TableError(f"{table.name} has no column {shown(wanted)}; {reason}")
+    others = ", ".join(map(shown, table.columns[:_SHOWN_COLUMNS])) or "none"
+    if len(table.columns) > _SHOWN_COLUMNS:
+        others += f" and {len(table.columns) - _SHOWN_COLUMNS} more"
+    raise TableError(
+        f"{table.name} has no column {shown(wanted)}, only {others}: name the right one by {option}"
+    )
+
+
+# ---- What a file is ------------------------------------------------------------------------
+
+_KINDS = (
+    (b"\xd0\xcf\x11\xe0", "an old Excel or Word file"),
+    (b"%PDF", "a PDF"),
+    (b"\x89PNG", "an image (PNG)"),
+    (b"\xff\xd8\xff", "an image (JPEG)"),
+    (b"GIF8", "an image (GIF)"),
+    (b"RIFF", "an image or a sound (RIFF)"),
+    (b"{\\rtf", "a text document (RTF)"),
+    (b"SQLite format 3", "an SQLite database"),
+    (b"ARROW1", "an Arrow file (Feather)"),
+    (b"Obj\x01", "an Avro file"),
+    (b"ORC", "an ORC file"),
+    (b"7z\xbc\xaf", "a 7-Zip archive"),
+    (b"BZh", "compressed by bzip2"),
+    (b"\xfd7zXZ", "compressed by xz"),
+    (b"\x1f\x8b", "compressed by gzip"),
+    (b"\x28\xb5\x2f\xfd", "compressed by zstd"),
+    (b"\x7fELF", "a program"),
+)
+_OFFICE = ((b"xl/", "an Excel workbook"), (b"word/", "a Word document"))
+
+
+def _refuse_other_kinds(head: bytes, name: str, format: Format | None) -> None:
+    """Check by its first bytes that a file isn't of a kind that no table is.
+
+    Raises:
+        TableError: it is.
+    """
+    kind = next((kind for start, kind in _KINDS if head.startswith(start)), None)
+    if head.startswith(b"PK\x03\x04"):
+        kind = next((kind for part, kind in _OFFICE if part in head), "a ZIP archive")
+        if b"application/vnd.oasis.opendocument.spreadsheet" in head:
+            kind = "an OpenDocument spreadsheet"
+    if re.match(rb"\s*<(!doctype html|html|\?xml)", head, re.IGNORECASE):
+        kind = "a web page or XML"
+    if kind and kind.startswith("compressed"):
+        raise TableError(
+            f"{name} is {kind}: decompress it, or end its name in .gz or .zst, whichever it is"
+        )
+    if kind:
+        raise TableError(f"{name} is {kind}, no table: save it as CSV")
+    if head.startswith(b"PAR1") and format != "parquet":
+        raise TableError(f"{name} is a Parquet file: end its name in .parquet")
+
+
+def _decoded_head(head: bytes, name: str) -> tuple[str, str, str]:
+    """Return the encoding of a file, its byte order mark and the text that begins it.
+
+    Raises:
+        TableError: it is an encoding that isn't read.
+    """
+    encoding = "utf-8"
+    if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        raise TableError(f"{name} is in UTF-32: save it as UTF-8")
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        encoding = "utf-16"
+    elif head[:2].count(0) == 1:
+        raise TableError(f"{name} looks like UTF-16 without a byte order mark: save it as UTF-8")
+    text = head.decode(encoding, "replace")
+    mark = "\ufeff" if encoding == "utf-16" or text.startswith("\ufeff") else ""
+    return encoding, mark, text.removeprefix("\ufeff")
+
+
+def looks_like(content: bytes) -> str:
+    """Name the encoding that bytes which aren't UTF-8 look like, or "" if none does.
+
+    Lone bytes above 127 between ASCII letters are Windows-1252 most of all; runs of them are
+    another alphabet.
+
+    Example:
+        >>> looks_like("café".encode("cp1252"))
+        'Windows-1252'
+    """
+    runs = re.findall(rb"[\x80-\xff]+", content)
+    if sum(map(len, runs)) < 2 * len(runs):
+        return "Windows-1252"
+    if all(byte >= 0xC0 or byte in (0xA8, 0xB8) for run in runs for byte in run):
+        return "Windows-1251"
+    for encoding, title in (("shift_jis", "Shift JIS"), ("gb18030", "GB 18030")):
+        try:
+            content.decode(encoding)
+            return title
+        except UnicodeDecodeError:
+            continue
+    return ""
+
+
+def _decompressed(file: BinaryIO, ending: str, name: str) -> BinaryIO:
+    if ending == ".gz":
+        return gzip.GzipFile(fileobj=file)  # type: ignore[return-value]
+    try:
+        from compression import zstd  # type: ignore[import-not-found]  # Python 3.14
+
+        return zstd.open(file)  # type: ignore[no-any-return]
+    except ImportError:
+        pass
+    try:
+        import pyarrow
+    except ImportError:
+        raise TableError(
+            f"{name}: reading zstd needs Python 3.14, or pyarrow: pip install 'neuralbits[parquet]'"
+        ) from None
+    return pyarrow.input_stream(file, compression="zstd")  # type: ignore[no-any-return]
+
+
+def _read_part(file: BinaryIO, size: int, name: str) -> bytes:
+    """Read from a file that may be compressed.
+
+    Raises:
+        TableError: it can't be read, or its compressed data are damaged.
+    """
+    try:
+        return file.read(size)
+    except (EOFError, gzip.BadGzipFile, zlib.error):
+        raise TableError(f"{name} is damaged or cut short: its compressed data end early") from None
+    except OSError as error:  # pyarrow's has no strerror
+        raise TableError(f"{name} can't be read: {error.strerror or shown(str(error))}") from None
+
+
+class _Joined(io.RawIOBase):
+    """What was read of a stream already, and then the rest of it."""
+
+    def __init__(self, head: bytes, file: BinaryIO, name: str) -> None:
+        self._ready, self._file, self._name = head, file, name
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._ready:
+            self._ready = self._more()
+        part = self._ready[: len(buffer)]
+        buffer[: len(part)] = part
+        self._ready = self._ready[len(part) :]
+        return len(part)
+
+    def _more(self) -> bytes:
+        return _read_part(self._file, _HEAD, self._name)
+
+
+class _Recoded(_Joined):
+    """A stream as UTF-8, with newlines in the place of bare carriage returns."""
+
+    def __init__(self, file: BinaryIO, encoding: str, bare_returns: bool, name: str) -> None:
+        super().__init__(b"", file, name)
+        # What isn't UTF-8 stays as it is, to be found line by line.
+        errors = "strict" if encoding == "utf-16" else "surrogateescape"
+        self._decoder = codecs.getincrementaldecoder(encoding)(errors)
+        self._bare_returns = bare_returns
+
+    def _more(self) -> bytes:
+        while part := super()._more():
+            try:
+                text = self._decoder.decode(part)
+            except UnicodeDecodeError as error:
+                raise TableError(f"{self._name} isn't valid UTF-16: {error.reason}") from None
+            if text:
+                break
+        else:
+            return b""
+        if self._bare_returns:
+            text = text.replace("\r", "\n")
+        return text.encode(errors="surrogateescape")
+
+
+# ---- Lines -----------------------------------------------------------------------------------
 
 _TOO_LONG = f"the record is longer than {LONGEST_RECORD} bytes: is a closing quote missing?"
 _BARE_RETURN = "lines end in a bare carriage return: save the file with newlines"
@@ -189,7 +429,8 @@ class _Lines:
         self._ahead: deque[_Line] = deque()
         self._taken: list[_Line] = []
         self._taken_size = 0
-        self._line = 0
+        self.line = 0
+        """How many lines the records before have taken."""
         self.offset = 0
         self.fault: str | None = None  # what makes the record at hand no text, if anything
         self.size = os.fstat(file.fileno()).st_size if rewindable else None
@@ -210,10 +451,12 @@ class _Lines:
             text = line.raw.decode()
         except UnicodeDecodeError as error:
             self.fault = f"byte {error.start + 1} of the line, 0x{line.raw[error.start]:02x}, "
-            self.fault += "is no UTF-8: save the file as UTF-8"
+            guess = looks_like(line.raw)
+            self.fault += "is no UTF-8" + (f" and looks like {guess}" if guess else "")
+            self.fault += ": save the file as UTF-8"
             text = line.raw.decode(errors="replace")
         if "\0" in text:
-            self.fault = "the line holds a NUL byte: is the file UTF-16?"
+            self.fault = "the line holds a NUL byte"
         if self.offset == 0 and len(self._taken) == 1:
             text = text.removeprefix("\ufeff")
         return text
@@ -223,16 +466,31 @@ class _Lines:
         """How many lines the record at hand has taken."""
         return len(self._taken)
 
+    @property
+    def first(self) -> bytes:
+        """The first of them; of an over-long line, its first bytes."""
+        return self._taken[0].raw
+
+    def all_taken(self) -> Iterator[bytes]:
+        """Yield them all."""
+        return (line.raw for line in self._taken)
+
+    def give_back_after_first(self) -> None:
+        """Give back all lines but the first, which has no fault."""
+        self._ahead.extendleft(reversed(self._taken[1:]))
+        del self._taken[1:]
+        self.fault = None
+
     def accept(self, count: int | None = None) -> int:
         """End the record after ``count`` of the lines taken, and return its first line's number."""
-        first = self._line + 1
+        first = self.line + 1
         record = self._taken[:count]
         self._ahead.extendleft(reversed(self._taken[len(record) :]))
         for line in record:
             self.offset += line.size
             if self._digest:
                 self._digest.update(line.raw)
-        self._line += len(record)
+        self.line += len(record)
         self._taken, self._taken_size, self.fault = [], 0, None
         return first
 
@@ -245,12 +503,12 @@ class _Lines:
     def position(self) -> Position:
         """Return the place after the last record."""
         digest = self._digest.hexdigest() if self._digest else ""
-        return Position(self._line, self.offset, digest)
+        return Position(self.line, self.offset, digest)
 
     def skip_to(self, position: Position) -> bool:
         if self._rewindable:
             self._ahead.clear()
-            self._line, self.offset = position.line, position.offset
+            self.line, self.offset = position.line, position.offset
             self._file.seek(position.offset)
             return True
         while self.offset < position.offset:
@@ -274,9 +532,10 @@ class _LineTable:
     """What CSV and JSONL share: records made of lines."""
 
     columns: tuple[str, ...]
+    repeated: frozenset[str] = frozenset()
 
     def __init__(self, lines: _Lines, name: str) -> None:
-        self._lines, self._name = lines, name
+        self._lines, self.name = lines, name
         self.size = lines.size
 
     def __iter__(self) -> Iterator[Row | Unreadable]:
@@ -301,19 +560,48 @@ class _LineTable:
         raise NotImplementedError
 
 
+def _delimiter(head: str, usual: str) -> tuple[bool, str]:
+    """Find the delimiter: whether a line ``sep=`` names it, and which it is."""
+    line = re.split(r"[\r\n]", head, maxsplit=1)[0]
+    if named := re.fullmatch(r"sep=([,;\t|])", line, re.IGNORECASE):
+        return True, named[1]
+    [unquoted] = re.split(r"[\r\n]", re.sub(r'"[^"]*"', "", head), maxsplit=1)[:1]
+    return False, max((usual, ",", ";", "\t"), key=unquoted.count)
+
+
+def _quotes(head: str, delimiter: str) -> bool:
+    """Return whether a file's writer quotes: on some line a field has to be quoted, and is."""
+    end = re.escape(delimiter) + r"\r\n"
+    fields = re.finditer(rf'(?:^|[{end}])"((?:[^"\r\n]|"")*)"(?=[{end}]|$)', head)
+    return any(delimiter in field[1] or '""' in field[1] for field in fields)
+
+
 class _CsvTable(_LineTable):
-    def __init__(self, lines: _Lines, name: str, delimiter: str) -> None:
+    dialect: Dialect
+
+    def __init__(self, lines: _Lines, name: str, mark: str, head: str, usual: str) -> None:
         super().__init__(lines, name)
+        self.columns = ()
         # The module's own limit of 128 KiB a field is global, so it is only ever raised.
         csv.field_size_limit(max(csv.field_size_limit(), LONGEST_RECORD))
-        self._reader = csv.reader(lines, delimiter=delimiter, strict=True)
+        named, self._delimiter = _delimiter(head, usual)
+        if named:
+            mark += next(lines).rstrip("\r\n") + "\n"
+            lines.accept()
+        self._quotes = _quotes(head, self._delimiter)
+        self._reader = csv.reader(lines, delimiter=self._delimiter, strict=True)
         header = self._next_cells()
         if header is None:
             raise TableError(f"{name} is empty: its first line must name the columns")
         if isinstance(header, Unreadable):
             raise TableError(f"{name}: the header can't be read: {header.reason}")
+        before = lines.taken + named
         self._lines.accept()
-        self.columns = _distinct(header, name)
+        self.columns, self.repeated = _distinct(header)
+        self.dialect = Dialect(self._delimiter, mark, tuple(header), before)
+
+    def holds_text(self, column: str) -> bool:
+        return True
 
     def arrow_schema(self) -> Any:
         arrow = import_pyarrow()
@@ -330,12 +618,11 @@ class _CsvTable(_LineTable):
         return Row(self._lines.accept(), dict(zip(self.columns, cells, strict=True)))
 
     def _next_cells(self) -> list[str] | Unreadable | None:
+        """Read a record, and leave its lines to be accepted; of an `Unreadable` they are."""
         try:
             cells = next(self._reader, None)
         except _TooLongError as error:
-            # A record broken by a stray quote is ended after its first line: the lines that the
-            # quote has swallowed are most likely good records of their own.
-            return self._lines.unreadable(str(error), count=1)
+            return self._with_quotes_as_text(str(error))
         except csv.Error as error:
             detail = str(error).partition(" - ")[0]  # without its advice to programmers
             if self._lines.fault and self._lines.taken == 1:
@@ -343,14 +630,46 @@ class _CsvTable(_LineTable):
             elif detail.startswith("new-line character"):
                 reason = _BARE_RETURN
             else:
-                reason = f"the quoting is broken: {detail}"
+                return self._with_quotes_as_text(f"the quoting is broken: {detail}")
             return self._lines.unreadable(reason, count=1)
+        if self._lines.taken > 1 and not self._quotes and self._each_line_is_a_record():
+            first, last = self._lines.line + 1, self._lines.line + self._lines.taken
+            reason = f"a quotation mark opens on line {first} and closes on line {last}, but each "
+            reason += "line is a record by itself: close the mark, or double it"
+            if self._delimiter == "\t":
+                return self._with_quotes_as_text(reason)
+            return self._lines.unreadable(reason)
         if self._lines.fault:
             return self._lines.unreadable(self._lines.fault)
         return self._lines.unreadable(BLANK) if cells == [] else cells
 
+    def _each_line_is_a_record(self) -> bool:
+        """Return whether all lines of the record have as many fields as the header, marks apart."""
+        fields = len(self.columns)
+        delimiter = self._delimiter.encode()
+        return fields > 1 and all(
+            line.count(delimiter) + 1 == fields for line in self._lines.all_taken()
+        )
+
+    def _with_quotes_as_text(self, reason: str) -> list[str] | Unreadable:
+        """Read the first line of a record whose quotes don't match; go on at the second line.
+
+        Programs that write tabs between fields often don't quote at all, so that there a quotation
+        mark is text, if the line then has as many fields as the header.
+        """
+        line, cells = self._lines.first, []
+        if self._delimiter == "\t" and b"\0" not in line:
+            with suppress(UnicodeDecodeError):
+                cells = line.decode().rstrip("\r\n").split("\t")
+        if not cells or len(cells) != len(self.columns):
+            return self._lines.unreadable(reason, count=1)
+        self._lines.give_back_after_first()
+        return cells
+
 
 class _JsonLinesTable(_LineTable):
+    dialect = None
+
     def __init__(self, lines: _Lines, name: str) -> None:
         super().__init__(lines, name)
         self._decoder = json.JSONDecoder(
@@ -361,6 +680,9 @@ class _JsonLinesTable(_LineTable):
             for key, value in values.items():
                 self._types.setdefault(key, set()).add(type(value))
         self.columns = tuple(self._types)
+
+    def holds_text(self, column: str) -> bool:
+        return bool(self._types[column] & {str, type(None)})
 
     def arrow_schema(self) -> Any:
         arrow = import_pyarrow()
@@ -388,7 +710,7 @@ class _JsonLinesTable(_LineTable):
             reason = reason or f"line {seen + 1}: {error}"
         self._lines.accept(0)
         if not sample:
-            raise TableError(f"{self._name} holds no JSON object{reason and f' ({reason})'}")
+            raise TableError(f"{self.name} holds no JSON object{reason and f' ({reason})'}")
         return sample
 
     def _next(self) -> Row | Unreadable | None:
@@ -425,15 +747,17 @@ class _JsonLinesTable(_LineTable):
 
 
 class _ParquetTable:
+    dialect = None
+
     def __init__(self, file: BinaryIO, name: str) -> None:
         arrow = import_pyarrow()
-        self._name = name
+        self.name = name
         try:
             # A buffer makes Arrow read pages as they are needed instead of whole row groups.
             self._file = arrow.parquet.ParquetFile(file, buffer_size=LONGEST_RECORD)
         except (arrow.ArrowException, OSError) as error:
-            raise TableError(f"{name} is no readable Parquet file: {error}") from None
-        self.columns = _distinct(self._file.schema_arrow.names, name)
+            raise TableError(f"{name} is no readable Parquet file: {shown(str(error))}") from None
+        self.columns, self.repeated = _distinct(self._file.schema_arrow.names)
         self.size = self._file.metadata.num_rows
         self._done = 0
         # The footer holds the place and the statistics of every column: it tells files apart.
@@ -453,6 +777,14 @@ class _ParquetTable:
         self._done = position.line
         return position.digest == self._digest
 
+    def holds_text(self, column: str) -> bool:
+        arrow = import_pyarrow()
+        kind = self._file.schema_arrow.field(self.columns.index(column)).type
+        if arrow.types.is_dictionary(kind):
+            kind = kind.value_type
+        types = arrow.string(), arrow.large_string(), arrow.string_view(), arrow.null()
+        return kind in types
+
     def arrow_schema(self) -> Any:
         return self._file.schema_arrow
 
@@ -467,9 +799,12 @@ class _ParquetTable:
                 for batch in self._file.iter_batches(rows, row_groups=[group], use_threads=False):
                     line, first = first + 1, first + batch.num_rows
                     if first > self._done:
+                        if self.repeated:
+                            batch = arrow.RecordBatch.from_arrays(batch.columns, list(self.columns))
                         yield Batch(line, batch), Position(first, first, self._digest)
         except (arrow.ArrowException, OSError) as error:
-            raise TableError(f"{self._name} is damaged after row {first}: {error}") from None
+            reason = shown(str(error))
+            raise TableError(f"{self.name} is damaged after row {first}: {reason}") from None
 
 
 def import_pyarrow() -> Any:
@@ -489,11 +824,19 @@ def import_pyarrow() -> Any:
     return pyarrow
 
 
-def _distinct(columns: Sequence[str], name: str) -> tuple[str, ...]:
-    for index, column in enumerate(columns):
-        if column in columns[:index]:
-            raise TableError(f"{name}: two columns are named {column!r}: rename one of them")
-    return tuple(columns)
+def _distinct(header: Sequence[str]) -> tuple[tuple[str, ...], frozenset[str]]:
+    """Return a name for each column that no other has, and the names that several have."""
+    repeated = {name for name, count in Counter(header).items() if name and count > 1}
+    columns: dict[str, None] = {}
+    for place, name in enumerate(header, 1):
+        if not name:
+            name = f"column {place}"
+        elif name in columns:
+            name = f"{name} ({place})"
+        while name in columns or (name != header[place - 1] and name in header):
+            name += "_"
+        columns[name] = None
+    return tuple(columns), frozenset(repeated)
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

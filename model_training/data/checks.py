@@ -3,8 +3,12 @@
 Two texts are the same if they have the same tokens: to the classifier they are.
 """
 
+import re
+import unicodedata
 from collections import Counter, defaultdict
 
+from neuralbits.errors import shown
+from neuralbits.table_writers import is_formula
 from neuralbits.text import key
 
 from .examples import OUT_OF_SCOPE, DataError, DataFile, Finding
@@ -33,6 +37,56 @@ def repetitions(file: DataFile) -> list[Finding]:
         for what, lines in again.items()
         if lines
     ]
+
+
+def names(file: DataFile) -> list[Finding]:
+    """Find the intents whose names may be a mistake.
+
+    Those are names that differ only by case, blanks, ``_``, ``-`` or Unicode form, names that
+    probably mean ``oos``, and names that a spreadsheet runs as formulas.
+    """
+    examples = file.examples + file.out_of_scope
+    first_lines: dict[str, int] = {}
+    for intent, line in zip(examples.intents, examples.lines, strict=True):
+        first_lines.setdefault(intent, line)
+    alike: dict[str, list[str]] = defaultdict(list)
+    for intent in first_lines:
+        alike[_plain(intent)].append(intent)
+
+    def finding(what: str, intents: list[str], shown_first: int = 1) -> list[Finding]:
+        if not intents:
+            return []
+        first = ", ".join(
+            f"{_short(each)} on line {first_lines[each]}" for each in intents[:shown_first]
+        )
+        lines = tuple(first_lines[each] for each in intents)
+        return [Finding(file.name, what, len(intents), lines, first)]
+
+    groups = [group for group in alike.values() if len(group) > 1]
+    meant = [each for each in first_lines if _plain(each) in _MEAN_OUT_OF_SCOPE]
+    return [
+        *finding(
+            "intents whose names differ only by case, blanks, _, - or Unicode form",
+            [each for group in groups for each in group],
+            len(groups[0]) if groups else 0,
+        ),
+        *finding(
+            f"intents that probably mean out-of-scope texts, which are labelled {OUT_OF_SCOPE!r}",
+            [each for each in meant if each != OUT_OF_SCOPE],
+        ),
+        *finding(
+            "intents that a spreadsheet runs as formulas, unless scored with --safe-csv",
+            [each for each in first_lines if is_formula(each)],
+        ),
+    ]
+
+
+_MEAN_OUT_OF_SCOPE = ("oos", "out of scope", "outofscope", "ood", "out of domain")
+
+
+def _plain(name: str) -> str:
+    """Return a name without what people rarely mean to distinguish."""
+    return re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFKC", name).casefold()).strip()
 
 
 def single_examples(train: DataFile) -> list[Finding]:
@@ -89,4 +143,4 @@ def refuse_unseen_intents(file: DataFile, train: DataFile) -> None:
 
 
 def _short(text: str) -> str:
-    return repr(text if len(text) <= 60 else f"{text[:57]}…")
+    return shown(text, 60)

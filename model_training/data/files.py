@@ -1,15 +1,21 @@
-"""Read a file of labelled texts: CSV, TSV, JSONL or Parquet."""
+"""Read a file of labelled texts: CSV, TSV, JSONL or Parquet (docs/tables.md)."""
 
+import decimal
 import hashlib
+import math
+import unicodedata
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
+from neuralbits.errors import shown
 from neuralbits.tables import (
     BLANK,
+    Batch,
     TableError,
     Unreadable,
+    find_column,
     format_of,
-    missing_column,
     open_table,
 )
 from neuralbits.text import tokens
@@ -22,6 +28,7 @@ from .examples import (
     Finding,
 )
 
+_CHUNK_ROWS = 1024
 UNUSABLE_SHARE = 0.1  # of the rows of a file; more, and it's likely not the file it's taken for
 
 
@@ -36,44 +43,52 @@ def load_file(
 
     Without a label column, no row has an intent: all are taken for ``out_of_scope``. ``name``
     stands for the path in findings and errors. Rows that can't be used are left out and reported. A
-    text must be a string, as in scoring; an intent may be a whole number, too.
+    text must be a string, as in scoring; an intent may be a whole number, too, and 1.0 is the
+    intent ``1``.
 
     Raises:
-        DataError: the file can't be read, lacks a column, has too many rows that can't be used, or
-            none that can.
+        DataError: the file can't be read, lacks a column, has an intent with a control character,
+            has too many rows that can't be used, or none that can.
     """
     name = name or str(path)
     rows: list[tuple[str, str, int]] = []
+    joined: list[tuple[int, str]] = []  # line, all lines
     unusable: dict[str, list[tuple[int, str]]] = defaultdict(list)  # what -> line, reason
     try:
         with open_table(path, format_of(path)) as table:
-            for column, option in (
-                (text_column, "--text-column"),
-                (label_column, "--label-column"),
-            ):
-                if column is not None and column not in table.columns:
-                    raise DataError(f"{name} {missing_column(table.columns, column, option)}")
-            for record in table:
-                if isinstance(record, Unreadable):
-                    what = "blank lines" if record.reason == BLANK else "unreadable rows"
-                    unusable[what].append((record.line, record.reason))
-                    continue
-                text = record.values.get(text_column)
-                intent = record.values.get(label_column) if label_column else OUT_OF_SCOPE
-                text, intent = ("" if value is None else value for value in (text, intent))
-                if not isinstance(text, str):
-                    reason = f"the text is of type {type(text).__name__}"
-                    unusable["unreadable rows"].append((record.line, reason))
-                # To Python, True is a whole number.
-                elif not isinstance(intent, str | int) or isinstance(intent, bool):
-                    reason = f"the intent is of type {type(intent).__name__}"
-                    unusable["unreadable rows"].append((record.line, reason))
-                elif not tokens(text):
-                    unusable["rows without text"].append((record.line, "no text"))
-                elif not str(intent).strip():
-                    unusable["rows without intent"].append((record.line, "no intent"))
-                else:
-                    rows.append((text, str(intent).strip(), record.line))
+            text_column = find_column(table, text_column, "--text-column")
+            if label_column is not None:
+                label_column = find_column(table, label_column, "--label-column")
+            for chunk, position in table.chunks(_CHUNK_ROWS):
+                records = chunk.rows() if isinstance(chunk, Batch) else chunk
+                ends = [*(record.line for record in records[1:]), position.line + 1]
+                for record, end in zip(records, ends, strict=True):
+                    if isinstance(record, Unreadable):
+                        what = "blank lines" if record.reason == BLANK else "unreadable rows"
+                        unusable[what].append((record.line, record.reason))
+                        continue
+                    text = record.values.get(text_column)
+                    intent, problem = OUT_OF_SCOPE, ""
+                    if label_column is not None:
+                        intent, problem = _intent(record.values.get(label_column))
+                    if text is not None and not isinstance(text, str):
+                        problem = f"the text is of type {type(text).__name__}: write it as a string"
+                    if problem:
+                        unusable["unreadable rows"].append((record.line, problem))
+                    elif not tokens(text or ""):
+                        unusable["rows without text"].append((record.line, "no text"))
+                    elif not intent:
+                        unusable["rows without intent"].append((record.line, "no intent"))
+                    elif control := _control_character(intent):
+                        raise DataError(
+                            f"{name}: the intent {shown(intent)} on line {record.line} holds a "
+                            f"control character, U+{ord(control):04X}: remove it"
+                        )
+                    else:
+                        rows.append((text or "", intent, record.line))
+                        if end - record.line > 1:
+                            first = f"lines {record.line} to {end - 1}"
+                            joined.append((record.line, first))
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     except TableError as error:
@@ -83,14 +98,15 @@ def load_file(
     if len(lost) > UNUSABLE_SHARE * (len(lost) + len(rows)):
         reasons = "; ".join(f"line {line}: {reason}" for line, reason in lost[:3])
         raise DataError(
-            f"{name}: {len(lost)} of {len(lost) + len(rows)} rows can't be used ({reasons}): mend "
-            "or remove them, or give another file"
+            f"{name}: {len(lost)} of {len(lost) + len(rows)} rows can't be used ({reasons}): "
+            "correct or remove them, or give another file"
         )
     if not rows:
         raise DataError(f"{name} holds no examples: give a file with a text and an intent a row")
     findings = tuple(
         Finding(name, what, len(places), tuple(line for line, _ in places), places[0][1])
-        for what, places in unusable.items()
+        for what, places in {**unusable, "records over several lines": joined}.items()
+        if places
     )
     examples = Examples(*zip(*rows, strict=True))
     return DataFile(
@@ -100,3 +116,33 @@ def load_file(
         examples.select(i for i, intent in enumerate(examples.intents) if intent == OUT_OF_SCOPE),
         findings,
     )
+
+
+def _intent(value: Any) -> tuple[str, str]:
+    """Return a label as an intent, "" if it is missing; or why it can't be one.
+
+    A whole number that a program stored as a float, as it does where labels are missing, is the
+    whole number.
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "", ""
+    if isinstance(value, str):
+        return value.strip(), ""
+    if isinstance(value, bool):
+        written = str(value).lower()
+        return "", f'the intent is the boolean {written}: write it as a string, "{written}"'
+    if isinstance(value, int | float | decimal.Decimal):
+        if math.isfinite(value) and value == int(value):
+            return str(int(value)), ""
+        return "", f'the intent is the number {value}: write it as a string, "{value}"'
+    return "", f"the intent is of type {type(value).__name__}: write it as a string"
+
+
+def _control_character(text: str) -> str:
+    """Return a character that ends a line, controls a terminal or reverses text, or ""."""
+    for character in text:
+        if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp"):
+            return character
+        if unicodedata.bidirectional(character) in ("LRE", "RLE", "LRO", "RLO", "LRI", "RLI"):
+            return character
+    return ""

@@ -130,6 +130,7 @@ def _assemble(
     found = [*findings]
     for file in files.values():
         found += [*file.findings, *checks.repetitions(file)]
+    found += checks.names(train)
     found += checks.single_examples(train)
     found += checks.leaks(
         [

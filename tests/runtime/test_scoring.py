@@ -19,6 +19,7 @@ import threadpoolctl
 
 import neuralbits
 from neuralbits import scoring, table_writers
+from neuralbits.errors import ForeignFileError, NeuralbitsError
 from neuralbits.scoring import Progress, ScoringError, score
 from neuralbits.tables import TableError
 from tests.support.homes import UTTERANCES
@@ -226,7 +227,8 @@ def test_without_rejects_there_is_no_side_file_and_nothing_else_is_left(
     source.write_text("text\nlights on\n")
     (folder / "out.csv").write_text("of an earlier job")
     (folder / "out.csv.rejects.jsonl").write_text("of an earlier job")
-    assert score(artifact_path, source, folder / "out.csv", workers=1).rejects is None
+    output = folder / "out.csv"
+    assert score(artifact_path, source, output, workers=1, overwrite=True).rejects is None
     assert files(folder).keys() == {"out.csv"}
     assert (
         (folder / "out.csv").read_text().startswith("text,intent,confidence,in_scope\nlights on,")
@@ -308,8 +310,8 @@ def test_workers_leave_the_cores_to_one_another(artifact_path: Path, folder: Pat
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"text_column": "utterance"}, "no column 'utterance', only 'text', 'intent'"),
-        ({}, "the input has a column 'intent' already"),
+        ({"text_column": "utterance"}, "has no column 'utterance', only 'text', 'intent'"),
+        ({}, "has a column 'intent' already"),
     ],
 )
 def test_a_wrong_column_is_told_before_the_work_begins(
@@ -317,7 +319,7 @@ def test_a_wrong_column_is_told_before_the_work_begins(
 ) -> None:
     source = folder.parent / "in.csv"
     source.write_text("text,intent\nlights on,turn_on\n")
-    with pytest.raises(ScoringError, match=sentence):
+    with pytest.raises(NeuralbitsError, match=sentence):
         score(artifact_path, source, folder / "out.csv", **options)
     assert files(folder) == {}
     score(artifact_path, source, folder / "out.csv", prefix="predicted_", workers=1)
@@ -328,12 +330,14 @@ def test_an_output_that_cannot_be_written_is_told_before_the_work_begins(
     artifact_path: Path, folder: Path
 ) -> None:
     source = utterances(folder / "in.csv", 1)
-    with pytest.raises(ScoringError, match="would be overwritten by its own scores"):
+    with pytest.raises(ScoringError, match="is the input: name another output"):
         score(artifact_path, source, source)
-    with pytest.raises(ScoringError, match="its folder is missing"):
+    with pytest.raises(ScoringError, match="there is no folder"):
         score(artifact_path, source, folder / "none" / "out.csv")
-    with pytest.raises(TableError, match=r"must end in \.csv"):
+    with pytest.raises(TableError, match=r"the name of a table ends in \.csv"):
         score(artifact_path, source, folder / "out.xlsx")
+    with pytest.raises(ScoringError, match=r"out\.csv\.gz can't be compressed"):
+        score(artifact_path, source, folder / "out.csv.gz")
     with pytest.raises(neuralbits.ArtifactError, match=r"none\.safetensors"):
         score(folder / "none.safetensors", source, folder / "out.csv")
     assert files(folder).keys() == {"in.csv"}
@@ -448,10 +452,10 @@ def test_an_interrupted_job_is_resumed_only_as_it_was_begun(
     source = utterances(folder.parent / "in.csv", 1500)
     output = folder / "out.csv"
     interrupt(artifact_path, source, output)
-    with pytest.raises(ScoringError, match=r"another was the settings: .* by --restart"):
+    with pytest.raises(ScoringError, match=r"a different settings: .* pass --restart"):
         score(artifact_path, source, output, prefix="new_")
     os.utime(source, (1, 1))
-    with pytest.raises(ScoringError, match="another was the input: "):
+    with pytest.raises(ScoringError, match="a different input: "):
         score(artifact_path, source, output)
     summary = score(artifact_path, source, output, restart=True, workers=1)
     assert (summary.rows, summary.resumed_from) == (1500, 0)
@@ -475,13 +479,104 @@ def test_a_lost_or_damaged_file_of_an_interrupted_job_is_told(
 ) -> None:
     source = utterances(folder.parent / "in.csv", 1500)
     interrupt(artifact_path, source, folder / "out.csv")
-    (folder / "out.csv.partial").unlink()
-    with pytest.raises(ScoringError, match=r"out\.csv\.partial has lost .* by --restart"):
+    partial = folder / "out.csv.partial"
+    content = partial.read_bytes()
+    partial.write_bytes(content.replace(b"turn", b"burn"))
+    with pytest.raises(ScoringError, match=r"out\.csv\.partial was changed: .* by --restart"):
         score(artifact_path, source, folder / "out.csv")
-    (folder / "out.csv.journal").write_bytes(b"no JSON\n")
-    with pytest.raises(ScoringError, match=r"out\.csv\.journal is damaged.* by --restart"):
+    partial.unlink()
+    with pytest.raises(ScoringError, match=r"out\.csv\.partial was cut short: .* by --restart"):
         score(artifact_path, source, folder / "out.csv")
     assert score(artifact_path, source, folder / "out.csv", restart=True, workers=1).rows == 1500
+
+
+def damaged(lines: list[bytes]) -> dict[str, list[bytes]]:
+    """Return journals that no job has left, by what was done to them."""
+    last = json.loads(lines[-1])
+    other = [
+        json.dumps({**last, "entry": last["entry"] | change}).encode()
+        for change in (
+            {"complete": True},
+            {"position": {"line": 1, "offset": 4, "digest": ""}},
+            {"output_bytes": "many"},
+            {"rows": None},
+        )
+    ]
+    return {
+        "an edited entry": [lines[0], other[0]],
+        "another offset": [*lines[:-1], other[1]],
+        "another type": [*lines[:-1], other[2]],
+        "a null": [*lines[:-1], other[3]],
+        "an empty object": [*lines, lines[0].partition(b'"sum"')[0] + b'"x": 1}'],
+        "a missing line": [lines[0], *lines[2:]],
+        "a repeated line": [*lines, lines[-1]],
+        "another order": [lines[0], *lines[:0:-1]],
+        "text": [*lines, b"text"],
+        "bytes": [*lines, b"\xff\0"],
+    }
+
+
+def test_a_damaged_journal_is_refused_and_discarded_by_restart(
+    artifact_path: Path, folder: Path
+) -> None:
+    source = utterances(folder.parent / "in.csv", 1500)
+    output = folder / "out.csv"
+    interrupt(artifact_path, source, output, die_after=4)
+    journal = folder / "out.csv.journal"
+    lines = journal.read_bytes().splitlines()
+    assert len(lines) > 3
+    for what, other in damaged(lines).items():
+        journal.write_bytes(b"\n".join(other) + b"\n")
+        with pytest.raises(ScoringError, match=r"journal is damaged: discard it by --restart"):
+            score(artifact_path, source, output)
+        assert journal.exists(), what
+    assert score(artifact_path, source, output, restart=True, workers=1).rows == 1500
+
+
+SIDES = ["out.csv.journal", "out.csv.partial", "out.csv.rejects.partial", "out.csv.merged"]
+
+
+@pytest.mark.parametrize("name", [*SIDES, "out.csv", "out.csv.rejects.jsonl"])
+@pytest.mark.parametrize("content", ["mine", "{}\n"])
+def test_a_file_of_the_user_is_neither_replaced_nor_taken_over(
+    name: str, content: str, artifact_path: Path, folder: Path
+) -> None:
+    source = utterances(folder.parent / "in.csv", 10)
+    (folder / name).write_text(content)
+    for restart in (False, True):
+        with pytest.raises(ForeignFileError, match=name):
+            score(artifact_path, source, folder / "out.csv", workers=1, restart=restart)
+        assert files(folder) == {name: content.encode()}
+
+
+@pytest.mark.parametrize("name", [*SIDES, "out.csv", "out.csv.rejects.jsonl"])
+@pytest.mark.parametrize("target", ["precious", "none"])
+def test_no_link_is_followed(name: str, target: str, artifact_path: Path, folder: Path) -> None:
+    source = utterances(folder.parent / "in.csv", 10)
+    (folder.parent / "precious").write_text("mine")
+    (folder / name).symlink_to(folder.parent / target)
+    with pytest.raises(ForeignFileError, match=name):
+        score(artifact_path, source, folder / "out.csv", workers=1)
+    if name in SIDES:
+        with pytest.raises(ForeignFileError, match=name):
+            score(artifact_path, source, folder / "out.csv", workers=1, overwrite=True)
+    assert (folder.parent / "precious").read_text() == "mine"
+    assert not (folder.parent / "none").exists()
+    assert [path.name for path in folder.iterdir()] == [name]
+
+
+def test_a_file_that_appears_while_a_job_runs_is_not_replaced(
+    artifact_path: Path, folder: Path
+) -> None:
+    source = utterances(folder.parent / "in.csv", 100)
+    output = folder / "out.csv"
+    with pytest.raises(ForeignFileError, match=r"out\.csv isn't as neuralbits wrote it"):
+        score(
+            artifact_path, source, output, workers=1, progress=lambda _: output.write_text("mine")
+        )
+    assert output.read_text() == "mine"
+    output.unlink()
+    assert score(artifact_path, source, output, workers=1).resumed_from == 102
 
 
 def test_two_jobs_cannot_write_the_same_output(artifact_path: Path, folder: Path) -> None:
@@ -513,8 +608,7 @@ def test_a_worker_that_dies_is_told_in_a_sentence_and_the_same_command_goes_on(
     with Job(artifact_path, source, folder / "out.csv", slow=0.05) as job:
         os.kill(job.next()["workers"][0], signal.SIGKILL)
         assert job.result() == {
-            "error": "a worker process died or was killed; "
-            "the same command goes on where this one stopped"
+            "error": "a worker process died or was killed: rerun the same command to resume"
         }
     assert run(artifact_path, source, folder / "out.csv")["done"] == 1500
 
@@ -545,8 +639,7 @@ def test_a_full_disk_is_told_in_a_sentence_and_the_same_command_goes_on(
     source = utterances(folder.parent / "in.csv", 1500)
     result = run(artifact_path, source, folder / "out.csv", largest_file=50_000)
     assert result["error"] == (
-        f"{folder / 'out.csv'}: File too large; mend that, "
-        "then the same command goes on where this one stopped"
+        f"{folder / 'out.csv'}: File too large: fix this, then rerun the same command to resume"
     )
     result = run(artifact_path, source, folder / "out.csv")
     assert result["done"] == 1500
@@ -560,5 +653,5 @@ def test_a_job_takes_the_same_memory_for_a_large_file_as_for_a_small_one(
     peaks = []
     for rows in (1_000, 4_000):
         source = utterances(folder.parent / f"{rows}.csv", rows, width=20_000)
-        peaks.append(run(artifact_path, source, folder / "out.parquet")["peak"])
+        peaks.append(run(artifact_path, source, folder / f"{rows}.parquet")["peak"])
     assert peaks[1] - peaks[0] < 20  # MiB, where the files differ by 57

@@ -21,7 +21,7 @@ from neuralbits.table_writers import (
 from neuralbits.tables import Format, Row, open_table
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
-COLUMNS = st.lists(TEXT, min_size=1, max_size=4, unique=True)
+NAMES = st.lists(TEXT.filter(bool), min_size=1, max_size=4, unique=True)
 NUMBERS = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
 VALUES = st.recursive(
     st.none() | st.booleans() | NUMBERS | TEXT,
@@ -43,7 +43,7 @@ def encoded(writer: TableWriter, rows: list[dict[str, Any]], cut: int) -> bytes:
     return writer.header + writer.encode(rows[:cut]) + writer.encode(rows[cut:])
 
 
-@given(data=st.data(), columns=COLUMNS, delimiter=st.sampled_from([",", "\t"]), cut=st.integers(0))
+@given(data=st.data(), columns=NAMES, delimiter=st.sampled_from([",", "\t"]), cut=st.integers(0))
 def test_csv_and_tsv_read_back_as_they_were(
     tmp_path_factory: pytest.TempPathFactory,
     data: st.DataObject,
@@ -54,8 +54,12 @@ def test_csv_and_tsv_read_back_as_they_were(
     rows = data.draw(st.lists(st.fixed_dictionaries(dict.fromkeys(columns, TEXT))))
     content = encoded(CsvWriter(columns, delimiter), rows, cut)
     format: Format = "csv" if delimiter == "," else "tsv"
-    # A header that begins with a byte-order mark isn't one: the mark belongs to the encoding.
-    if not columns[0].startswith("\ufeff"):
+    # A header that begins with a byte-order mark isn't one: the mark belongs to the encoding. A
+    # cell that holds both a delimiter and a line end may be taken for a stray quotation mark.
+    cells = [cell for row in rows for cell in row.values()]
+    if not columns[0].startswith("\ufeff") and not any(
+        delimiter in cell and set(cell) & set("\r\n") for cell in cells
+    ):
         assert read_back(tmp_path_factory.getbasetemp(), content, format) == rows
 
 
@@ -132,10 +136,26 @@ def test_a_parquet_column_of_text_holds_what_is_no_text_as_json(tmp_path: Path) 
         (JsonLinesWriter(), {"a": math.nan}, "not JSON compliant"),
         (JsonLinesWriter(), {"a": [b"x"]}, "of type bytes can't be written as text"),
         (ParquetWriter(SCHEMA), {"b": ""}, "has a column 'b' that the first records"),
-        (ParquetWriter(SCHEMA), {"whole": 1.5}, "column 'whole' holds 1.5, and int64 in the"),
-        (ParquetWriter(SCHEMA), {"whole": "1"}, "column 'whole' holds '1', and int64 in the"),
-        (ParquetWriter(SCHEMA), {"real": True}, "column 'real' holds True, and double in the"),
-        (ParquetWriter(SCHEMA), {"flag": 1}, "column 'flag' holds 1, and bool in the first"),
+        (
+            ParquetWriter(SCHEMA),
+            {"whole": 1.5},
+            "column 'whole' holds 1.5, where the first records hold int64",
+        ),
+        (
+            ParquetWriter(SCHEMA),
+            {"whole": "1"},
+            "column 'whole' holds '1', where the first records hold int64",
+        ),
+        (
+            ParquetWriter(SCHEMA),
+            {"real": True},
+            "column 'real' holds True, where the first records hold double",
+        ),
+        (
+            ParquetWriter(SCHEMA),
+            {"flag": 1},
+            "column 'flag' holds 1, where the first records hold bool",
+        ),
         (ParquetWriter(SCHEMA), {"whole": 2**63}, "the column 'whole': "),
         (ParquetWriter(SCHEMA), {"real": 2**63 + 1}, "the column 'real': "),
     ],
@@ -159,7 +179,7 @@ def test_columns_are_added_to_a_batch_without_touching_the_others() -> None:
     writer = ParquetWriter(schema)
     other = batch.set_column(1, "kind", pyarrow.array(["c", "a"]).dictionary_encode())
     streams = writer.header + b"".join(
-        writer.extend(part, [{"flag": True}, {"flag": None}]) for part in (batch, other)
+        writer.extend(part, [0, 1], [{"flag": True}, {"flag": None}]) for part in (batch, other)
     )
     file = io.BytesIO()
     streams_to_parquet(io.BytesIO(streams), file)
@@ -169,3 +189,64 @@ def test_columns_are_added_to_a_batch_without_touching_the_others() -> None:
     assert table["kind"].to_pylist() == ["a", "b", "c", "a"]
     assert table["nested"].to_pylist() == [{"x": 1}, None] * 2
     assert table["flag"].to_pylist() == [True, None] * 2
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pyarrow.string(),
+        pyarrow.large_string(),
+        pyarrow.string_view(),
+        pyarrow.dictionary(pyarrow.int8(), pyarrow.string()),
+        pyarrow.dictionary(pyarrow.int32(), pyarrow.large_string()),
+        pyarrow.binary_view(),
+        pyarrow.list_(pyarrow.string_view()),
+        pyarrow.struct([("x", pyarrow.string_view()), ("y", pyarrow.int8())]),
+    ],
+    ids=str,
+)
+def test_rows_are_left_out_of_a_batch_of_every_type(kind: pyarrow.DataType) -> None:
+    values: list[Any] = ["a", None, "c"]
+    if pyarrow.types.is_list(kind):
+        values = [["a"], None, ["c", None]]
+    elif pyarrow.types.is_struct(kind):
+        values = [{"x": "a", "y": 1}, None, {"x": "c", "y": None}]
+    elif kind == pyarrow.binary_view():
+        values = [b"a", None, b"c"]
+    batch = pyarrow.record_batch({"column": pyarrow.array(values, kind)})
+    schema = batch.schema.append(pyarrow.field("flag", pyarrow.bool_()))
+    writer = ParquetWriter(schema)
+    streams = writer.header + writer.extend(batch, [0, 2], [{"flag": True}, {"flag": False}])
+    file = io.BytesIO()
+    streams_to_parquet(io.BytesIO(streams), file)
+    table = pyarrow.parquet.read_table(io.BytesIO(file.getvalue()))
+    assert table["column"].to_pylist() == [values[0], values[2]]
+    assert table["column"].type == kind or pyarrow.types.is_dictionary(kind)
+
+
+def test_cells_that_a_spreadsheet_would_run_are_text_in_safe_csv() -> None:
+    cells = ["=HYPERLINK(1)", "+1+2", "-5", "+49 30 123", "@a", "\t=1", "a=1", "", "-", "-1e-05"]
+    rows = [{"cell": cell} for cell in cells]
+    safe = CsvWriter(["cell"], ",", safe=True).encode(rows).decode().splitlines()
+    assert safe == [
+        "'=HYPERLINK(1)",
+        "'+1+2",
+        "-5",
+        "+49 30 123",
+        "'@a",
+        "'\t=1",
+        "a=1",
+        '""',
+        "'-",
+        "-1e-05",
+    ]
+
+
+def test_a_header_is_quoted_where_another_delimiter_could_be_seen_in_it() -> None:
+    assert CsvWriter(["a;b", "c"], ",").header == b'"a;b","c"\n'
+    assert CsvWriter(["sep=;"], ",").header == b'"sep=;"\n'
+
+
+def test_unnamed_and_repeated_columns_keep_their_names() -> None:
+    writer = CsvWriter(["a", "column 2", "a (3)"], ";", header=["a", "", "a"], preamble="\ufeff")
+    assert writer.header.decode() == "\ufeffa;;a\n"

@@ -1,6 +1,7 @@
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pyarrow
 import pyarrow.parquet
@@ -73,21 +74,74 @@ class TestReadingAFile:
         with pytest.raises(DataError, match=r"no column 'utterance'.*--text-column"):
             load_file(path, "utterance", "intent")
 
-    def test_a_missing_column_is_told_from_one_with_a_blank_in_its_name(
-        self, tmp_path: Path
+    @pytest.mark.parametrize(
+        "content",
+        ["text, Intent\nturn on,on\n", "text;intent\nturn on;on\n", "sep=|\ntext|intent\na|on"],
+    )
+    def test_columns_are_found_whatever_the_delimiter_and_the_case(
+        self, content: str, tmp_path: Path
     ) -> None:
         path = tmp_path / "home.csv"
-        path.write_text("text, intent\nturn on,on\n")
-        with pytest.raises(DataError, match="no column 'intent', only 'text', ' intent': "):
+        path.write_text(content)
+        assert load_file(path).examples.intents == ("on",)
+
+    def test_columns_without_a_name_do_no_harm(self, tmp_path: Path) -> None:
+        path = tmp_path / "messages.csv"
+        path.write_text("v1,v2,,,\nham,Fine by me...,,,\nspam,Free tickets,,,\n")
+        file = load_file(path, "v2", "v1")
+        assert file.examples.intents == ("ham", "spam")
+        assert file.examples.texts == ("Fine by me...", "Free tickets")
+
+    def test_records_over_several_lines_are_reported(self, tmp_path: Path) -> None:
+        path = tmp_path / "home.csv"
+        path.write_text('text,intent\n"turn\non",on\nturn off,off\n"so\n\nlong",bye\n')
+        found = finding(load_file(path).findings, "records over several lines")
+        assert (found.lines, found.first) == ((2, 5), "lines 2 to 3")
+
+    def test_a_stray_quotation_mark_is_refused_with_its_lines(self, tmp_path: Path) -> None:
+        path = tmp_path / "home.csv"
+        path.write_text('text,intent\n"play jazz,music\nstop it,stop\nsay ",talk\nhalt,stop\n')
+        with pytest.raises(DataError, match="line 2: a quotation mark opens on line 2 and closes"):
             load_file(path)
 
-    def test_another_separator_is_told_as_such(self, tmp_path: Path) -> None:
-        path = tmp_path / "home.csv"
-        path.write_text("text;intent\nturn on;on\n")
-        with pytest.raises(
-            DataError, match=r"only column is 'text;intent': is the separator a semicolon\? save it"
-        ):
+    @pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+    def test_whole_numbers_that_became_floats_are_whole_numbers(
+        self, ending: str, tmp_path: Path
+    ) -> None:
+        rows: list[dict[str, Any]] = [
+            {"text": f"text {n}", "intent": float(n)} for n in range(20)
+        ] + [{"text": "no label", "intent": None}]
+        path = tmp_path / f"home.{ending}"
+        if ending == "parquet":
+            pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+        else:
+            path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        file = load_file(path)
+        assert file.examples.intents == tuple(str(n) for n in range(20))
+        assert finding(file.findings, "rows without intent").lines == (21,)
+
+    @pytest.mark.parametrize("character", ["\0", "\x1b", "\x85", "\u2028", "\u202e"])
+    def test_an_intent_with_a_control_character_is_refused(
+        self, character: str, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "home.jsonl"
+        rows = [{"text": "turn on", "intent": "on"}, {"text": "off", "intent": f"o{character}ff"}]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        with pytest.raises(DataError) as refused:
             load_file(path)
+        assert f"on line 2 holds a control character, U+{ord(character):04X}: remove it" in str(
+            refused.value
+        )
+        assert character not in str(refused.value)
+
+    def test_an_error_is_short_whatever_a_file_holds(self, tmp_path: Path) -> None:
+        path = tmp_path / "home.jsonl"
+        long = "x" * 500_000
+        path.write_text(json.dumps({long: 1, "text": "a", "intent": 1.5}) + "\n")
+        for options in ({}, {"text_column": long}, {"label_column": "none"}):
+            with pytest.raises(DataError) as refused:
+                load_file(path, **options)
+            assert len(str(refused.value)) < 500
 
     def test_rows_that_cant_be_used_are_left_out_and_reported_by_line(self, tmp_path: Path) -> None:
         path = tmp_path / "home.csv"
@@ -135,7 +189,10 @@ class TestReadingAFile:
         file = load_file(path)
         assert set(file.examples.intents) == {"0", "1"}
         unreadable = finding(file.findings, "unreadable rows")
-        assert (unreadable.lines, unreadable.first) == ((5, 7), "the text is of type int")
+        assert (unreadable.lines, unreadable.first) == (
+            (5, 7),
+            "the text is of type int: write it as a string",
+        )
 
     @pytest.mark.parametrize("value", [0, False, [], {}, 1.5, True])
     def test_what_is_no_string_is_no_text_however_empty_it_is(
@@ -146,10 +203,20 @@ class TestReadingAFile:
         path.write_text("".join(json.dumps(row) + "\n" for row in [*rows, {"text": value}]))
         [unreadable] = load_file(path).findings
         assert unreadable.what == "unreadable rows"
-        assert unreadable.first == f"the text is of type {type(value).__name__}"
+        assert (
+            unreadable.first == f"the text is of type {type(value).__name__}: write it as a string"
+        )
 
-    @pytest.mark.parametrize("value", [True, False, 1.5, {}])
-    def test_a_truth_value_is_no_intent(self, value: object, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(
+        ("value", "reason"),
+        [
+            (True, 'the boolean true: write it as a string, "true"'),
+            (False, 'the boolean false: write it as a string, "false"'),
+            (1.5, 'the number 1.5: write it as a string, "1.5"'),
+            ({}, "of type dict: write it as a string"),
+        ],
+    )
+    def test_what_is_no_name_is_no_intent(self, value: object, reason: str, tmp_path: Path) -> None:
         path = tmp_path / "home.jsonl"
         rows: list[dict[str, object]] = [{"text": f"text {n}", "intent": "on"} for n in range(20)]
         rows[4]["intent"] = value
@@ -157,12 +224,36 @@ class TestReadingAFile:
         file = load_file(path)
         assert set(file.examples.intents) == {"on"}
         assert str(*file.findings) == (
-            f"{path}: unreadable rows: 1 (line 5), first: the intent is of type "
-            f"{type(value).__name__}"
+            f"{path}: unreadable rows: 1 (line 5), first: the intent is {reason}"
         )
 
 
 class TestChecking:
+    def test_names_that_differ_little_are_reported_with_their_lines(self, tmp_path: Path) -> None:
+        intents = ["Turn On", "turn on", "turn_on", "Turn  On", "caf\u00e9", "cafe\u0301", "off"]
+        rows = [(f"text {n} {k}", each) for k in range(3) for n, each in enumerate(intents)]
+        found = from_files(write_csv(tmp_path / "home.csv", rows)).report.findings
+        alike = finding(
+            found, "intents whose names differ only by case, blanks, _, - or Unicode form"
+        )
+        assert alike.lines == (2, 3, 4, 5, 6, 7)
+        assert alike.first == (
+            "'Turn On' on line 2, 'turn on' on line 3, 'turn_on' on line 4, 'Turn  On' on line 5"
+        )
+
+    def test_names_that_probably_mean_out_of_scope_are_reported(self, tmp_path: Path) -> None:
+        rows = [*HOME, ("what is love", "OOS"), ("sing", "out_of_scope"), ("dance", "oos")]
+        found = from_files(write_csv(tmp_path / "home.csv", rows)).report.findings
+        what = "intents that probably mean out-of-scope texts, which are labelled 'oos'"
+        assert finding(found, what).first == "'OOS' on line 8"
+        assert finding(found, what).lines == (8, 9)
+
+    def test_names_that_a_spreadsheet_runs_are_reported(self, tmp_path: Path) -> None:
+        rows = [*HOME, ("click", '=HYPERLINK("http://example.com")'), ("cold", "-5")]
+        found = from_files(write_csv(tmp_path / "home.csv", rows)).report.findings
+        what = "intents that a spreadsheet runs as formulas, unless scored with --safe-csv"
+        assert finding(found, what).lines == (8,)
+
     def test_repeated_texts_are_reported_with_their_lines(self, tmp_path: Path) -> None:
         rows = [*HOME, ("Turn on the LAMP!", "on"), ("switch off the fan", "on")]
         data = from_files(write_csv(tmp_path / "home.csv", rows))
