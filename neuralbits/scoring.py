@@ -168,9 +168,10 @@ def score(
     except BrokenPipeError:
         raise
     except OSError as error:
+        reason = error.strerror or error
         if isinstance(output, Stream):
-            raise
-        place, reason = error.filename or output.path, error.strerror or error
+            raise ScoringError(f"{error.filename or 'standard output'}: {reason}") from error
+        place = error.filename or output.path
         raise ScoringError(f"{place}: {reason}: fix this, then {_RESUME}") from error
     done = output.done
     joined = 0
