@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from threadpoolctl import threadpool_limits
 
 import neuralbits
-from neuralbits import artifact, reference
+from neuralbits import artifact
 from neuralbits.artifact import Artifact
 from neuralbits.errors import NeuralbitsError
 from neuralbits.files import atomic_write, stamped
@@ -104,11 +104,12 @@ def train(
     # machine, makes a run repeatable. The projection has a thread of its own (joint.py).
     torch.set_num_threads(1)
     threadpool_limits(1)
-    torch.use_deterministic_algorithms(True, warn_only=True)
     if device == "cuda" and not torch.cuda.is_available():
         raise TrainingError("there is no GPU that torch can use; leave --device out")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda":
+        torch.use_deterministic_algorithms(True, warn_only=True)
     training = JointTraining(settings, data, torch.device(device))
     checkpoint.restore(training)
     _run(training, checkpoint, console)
@@ -180,7 +181,8 @@ def _finish(
             for split, (examples, outside) in data.measured_splits.items()
         }
 
-    evaluations = measure(reference.classifier(calibrated), calibrated.threshold)
+    classifier = neuralbits.loads(artifact.encode(calibrated)[0])
+    evaluations = measure(classifier, calibrated.threshold)
     metrics = {
         split: {
             "accuracy": round(evaluation.accuracy, 4),

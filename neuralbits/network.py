@@ -7,7 +7,7 @@ whole numbers below 2^53 are exact in float64, so the matrix products here are e
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,8 @@ import numpy.typing as npt
 from neuralbits.packing import Precision
 
 Activation = Literal["linear", "relu"]
+
+_Float = TypeVar("_Float", np.float32, np.float64)
 
 ACTIVATION_LIMIT = 127
 """Activations are whole numbers of 8 bits, from -127 to 127."""
@@ -69,7 +71,7 @@ class Layer:
         return np.clip(scaled, low, ACTIVATION_LIMIT)
 
 
-def read(bits: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+def read(bits: npt.NDArray[np.uint8], dtype: type[_Float]) -> npt.NDArray[_Float]:
     """Read codes of b bits, shape (B, b, T·d), as the first layer's inputs, shape (B, T·d).
 
     A bit counts -1 or 1, and the first of two counts double: -1 and 1, or -3, -1, 1 and 3.
@@ -78,7 +80,9 @@ def read(bits: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
     codes = bits[:, 0]
     for place in range(1, count):
         codes = 2 * codes + bits[:, place]
-    values: npt.NDArray[np.float64] = 2.0 * codes - (2**count - 1)
+    values = codes.astype(dtype)
+    values *= 2
+    values -= 2**count - 1
     return values
 
 
@@ -130,7 +134,7 @@ class Network:
 
         Scores are whole numbers if no layer is ``float``.
         """
-        values = read(bits)
+        values = read(bits, np.float64)
         *hidden, output = self.layers
         for layer in hidden:
             values = layer.activate(layer.accumulate(values))

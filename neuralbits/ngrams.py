@@ -59,6 +59,9 @@ FAMILIES = {
 }
 """The families of n-grams by name; a family's hash seed is its position here, from 1."""
 
+OF_SINGLE_TOKENS = ("words", "characters")
+"""The families whose n-grams lie within one token each, whatever stands beside it."""
+
 _SEEDS = {family: seed for seed, family in enumerate(FAMILIES, start=1)}
 
 

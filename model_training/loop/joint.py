@@ -370,4 +370,4 @@ class JointTraining:
 
 def _values(bits: npt.NDArray[np.uint8], device: torch.device) -> Tensor:
     """Read bits as the first layer's inputs, float32, on the device."""
-    return torch.from_numpy(read(bits)).float().to(device)
+    return torch.from_numpy(read(bits, np.float32)).to(device)

@@ -70,7 +70,8 @@ def quantise(weights: Tensor, precision: Precision) -> tuple[Tensor, Tensor]:
     if precision == "float":
         return weights, weights.new_tensor(1.0)
     if precision == "binary":
-        return torch.where(weights > 0, 1.0, -1.0).to(weights), magnitudes.mean()
+        # In place and in floats: torch.where takes seven times as long.
+        return weights.clone().gt_(0).mul_(2).sub_(1), magnitudes.mean()
     if precision == "ternary":
         kept = (magnitudes > 0.7 * magnitudes.mean()).to(weights)
         return weights.sign() * kept, (magnitudes * kept).sum() / kept.sum().clamp(min=1)

@@ -4,6 +4,7 @@ Its n-grams are observed and hashed once. What is left of them in a view is proj
 or, where that isn't compiled, by `SparseProjection`: the same bits as neuralbits/projection.py.
 """
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -59,17 +60,10 @@ class NgramCorpus:
 
     def __init__(self, projection: Projection, texts: Sequence[str]) -> None:
         self.projection = projection
-        observed, spans = [np.empty(0, dtype=np.uint32)], [np.empty((0, 2), dtype=np.int32)]
-        for text in texts:
-            words = tokens(text)
-            observed.append(ngrams.features(words, projection.families))
-            spans.append(ngrams.spans(words, projection.families))
+        extracted = _extract([tokens(text) for text in texts], projection.families)
         # Of all texts, one after another.
-        self._features = np.concatenate(observed)
-        self._spans = np.concatenate(spans)
-        self._counts = np.array([len(features) for features in observed[1:]], dtype=np.int64)
+        self._features, self._spans, self._counts, self._token_counts = extracted
         self._starts = np.cumsum(self._counts) - self._counts
-        self._token_counts = np.array([int(span.max(initial=-1)) + 1 for span in spans[1:]])
         self._sparse = None if kernel.COMPILED else SparseProjection(projection, self._features)
 
     def __len__(self) -> int:
@@ -121,3 +115,53 @@ class NgramCorpus:
             places = places[kept]
             counts = np.bincount(text_of[kept], minlength=len(texts))
         return self._features[places], counts
+
+
+def _extract(
+    texts: Sequence[Sequence[str]], families: Sequence[str]
+) -> tuple[
+    npt.NDArray[np.uint32], npt.NDArray[np.int32], npt.NDArray[np.int64], npt.NDArray[np.int64]
+]:
+    """Extract the n-grams of N tokenised texts.
+
+    The n-grams of a single token are extracted once, however often a corpus has the token.
+
+    Returns:
+        What `ngrams.features` and `ngrams.spans` give, one text after another: shapes (n,) and
+        (n, 2); and how many n-grams and how many tokens each text has, both of shape (N,).
+    """
+    by_token = {family: _PerToken(family) for family in ngrams.OF_SINGLE_TOKENS}
+    features, firsts, lasts, counts = array("I"), array("i"), array("i"), []
+    for words in texts:
+        begun = len(features)
+        for family in families:
+            if family in by_token:
+                for place, token in enumerate(words):
+                    found = by_token[family][token]
+                    features.extend(found)
+                    firsts.extend([place] * len(found))
+                    lasts.extend([place] * len(found))
+                continue
+            for ngram, first, last in ngrams.FAMILIES[family](words):
+                features.append(ngrams.feature(ngram, family))
+                firsts.append(first)
+                lasts.append(last)
+        counts.append(len(features) - begun)
+    return (
+        np.frombuffer(features, dtype=np.uint32),
+        np.stack([np.frombuffer(firsts, np.int32), np.frombuffer(lasts, np.int32)], axis=1),
+        np.array(counts, dtype=np.int64),
+        np.array([len(words) for words in texts], dtype=np.int64),
+    )
+
+
+class _PerToken(dict[str, list[int]]):
+    """The hashed n-grams of one family of each token, extracted when they are first asked for."""
+
+    def __init__(self, family: str) -> None:
+        self._family = family
+
+    def __missing__(self, token: str) -> list[int]:
+        found: list[int] = ngrams.features([token], [self._family]).tolist()
+        self[token] = found
+        return found

@@ -56,7 +56,7 @@ def examples(seed: int, texts: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[
 
 
 def values(bits: npt.NDArray[np.uint8]) -> Tensor:
-    return torch.from_numpy(read(bits)).float()
+    return torch.from_numpy(read(bits, np.float32))
 
 
 @cache
@@ -79,10 +79,8 @@ def test_layer_by_layer_the_folded_network_computes_what_the_trained_one_does(
 ) -> None:
     network, (bits, _) = trained(settings), examples(0, 300)
     folded = network.fold()
-    values, scale = (
-        read(bits),
-        1.0,
-    )  # whole numbers, and what 1 of them is in the trained one
+    # Whole numbers, and what 1 of them is in the trained network.
+    values, scale = read(bits, np.float64), 1.0
     for layer, whole in zip(network.hidden, folded.layers, strict=False):
         expected = layer(torch.from_numpy(values * scale)).detach().numpy() / STEP
         values, scale = whole.activate(whole.accumulate(values)), STEP
@@ -139,9 +137,9 @@ def test_in_blocks_a_functions_bits_are_an_index_into_rows_that_are_learned(
     rows = layer.weights.T.reshape(200, 2**4, 8)
     numbers = bits.reshape(64, 200, 2**4).argmax(axis=2)
     looked_up = 2 * rows[np.arange(200), numbers].sum(axis=1) + layer.bias - rows.sum(axis=(0, 1))
-    assert np.allclose(layer.accumulate(read(bits)), looked_up, rtol=0, atol=1e-4)
+    assert np.allclose(layer.accumulate(read(bits, np.float64)), looked_up, rtol=0, atol=1e-4)
     if precision != "float":
-        assert layer.accumulate(read(bits)).tolist() == looked_up.tolist()
+        assert layer.accumulate(read(bits, np.float64)).tolist() == looked_up.tolist()
 
     logits = network.double()(values(bits).double()).detach().numpy()
     answers = folded.scores(bits) * folded.scale
