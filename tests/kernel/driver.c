@@ -1,13 +1,17 @@
-/* Answers texts with an artifact, for the tests: kernel_driver ARTIFACT < TEXTS, or explains what it
- * answers: kernel_driver ARTIFACT explain < TEXTS
+/* Answers texts with an artifact, or explains the answers, for the tests:
  *
- * A text is its length, 4 bytes from the low one, and its UTF-8; an answer is a line of JSON. A file that
- * is refused gives one line, its status. Every buffer is as long as it has to be and no longer, so
- * that a sanitizer sees any step beyond. */
+ *     driver ARTIFACT [explain] < TEXTS    one artifact
+ *     driver < REQUESTS                    one after another: lines ARTIFACT, a tab, TEXTS, or
+ *                                          ARTIFACT, a tab, TEXTS, a tab, explain
+ *
+ * A text is its length, 4 bytes from the low one, and its UTF-8; an answer is a line of JSON, and an empty
+ * line ends the answers to a request. A file that is refused gives one line, its status. Every buffer
+ * is as long as it has to be and no longer, so that a sanitizer sees any step beyond. */
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "../../kernel/neuralbits.h"
 
@@ -87,10 +91,10 @@ static int explain(const neuralbits_model *model, const char *text, size_t bytes
     return status != NEURALBITS_OK && status != NEURALBITS_TOO_VARIED;
 }
 
-int main(int count, char **arguments)
+/* Open the artifact at a path and answer, or explain, the texts that a stream holds; 0 on success. */
+static int respond(const char *path, FILE *texts, int explained)
 {
-    int (*say)(const neuralbits_model *, const char *, size_t) = count == 3 ? explain : answer;
-    FILE *file = count == 2 || count == 3 ? fopen(arguments[1], "rb") : NULL;
+    FILE *file = fopen(path, "rb");
     unsigned char length[4];
     neuralbits_model model;
     neuralbits_status status;
@@ -107,13 +111,32 @@ int main(int count, char **arguments)
     status = neuralbits_open(&model, content, (size_t)size);
     if (status != NEURALBITS_OK)
         printf("%d\n", (int)status);
-    while (status == NEURALBITS_OK && !failed && fread(length, 1, 4, stdin) == 4) {
+    while (status == NEURALBITS_OK && !failed && fread(length, 1, 4, texts) == 4) {
         size_t bytes = length[0] | (size_t)length[1] << 8 | (size_t)length[2] << 16 |
                        (size_t)length[3] << 24;
         char *text = allocated(bytes);
-        failed = fread(text, 1, bytes, stdin) != bytes || say(&model, text, bytes);
+        failed = fread(text, 1, bytes, texts) != bytes ||
+                 (explained ? explain : answer)(&model, text, bytes);
         free(text);
     }
     free(content);
     return failed;
+}
+
+int main(int count, char **arguments)
+{
+    static char line[8192];
+    if (count > 1)
+        return respond(arguments[1], stdin, count > 2);
+    while (fgets(line, sizeof line, stdin)) {
+        char *path = strtok(line, "\t\n"), *texts = strtok(NULL, "\t\n");
+        int explained = strtok(NULL, "\t\n") != NULL;
+        FILE *file = texts ? fopen(texts, "rb") : NULL;
+        if (!file || respond(path, file, explained))
+            return 1;
+        fclose(file);
+        printf("\n");
+        fflush(stdout);
+    }
+    return 0;
 }

@@ -1,12 +1,12 @@
 """The C kernel against the reference: the same bits, the same scores, the same refusals."""
 
+import functools
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from neuralbits import _unicode, artifact, ngrams, reference
 from neuralbits.artifact import Artifact
+from neuralbits.explanation import Explanation
 from neuralbits.network import Activation, Layer, Network, lead, probabilities
 from neuralbits.ngrams import FAMILIES
 from neuralbits.packing import Precision
@@ -23,6 +24,7 @@ from neuralbits.projection import Projection
 from neuralbits.text import normalise, tokens
 from tests.runtime.test_network import random_layer
 from tests.support.builds import SANITIZED, STRICT, compiled
+from tests.support.driver import Driver
 from tests.support.homes import UTTERANCES, make_artifact
 from tests.support.paths import ROOT
 from tests.support.requirements import needs_compiler
@@ -42,22 +44,12 @@ BUILDS = {
 
 
 @pytest.fixture(scope="module", params=BUILDS.values(), ids=BUILDS)
-def driver(request: pytest.FixtureRequest) -> Path:
-    return compiled("cc", [*STRICT, *request.param])
-
-
-def run(
-    driver: Path, content: bytes, texts: Sequence[str], folder: Path, *arguments: str
-) -> list[Any]:
-    """Answer texts with the kernel; a single number, the status, if it refuses the file."""
-    path = folder / "model.safetensors"
-    path.write_bytes(content)
-    encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
-    given = b"".join(len(text).to_bytes(4, "little") + text for text in encoded)
-    command = [driver, path, *arguments]
-    ran = subprocess.run(command, input=given, capture_output=True, check=False)
-    assert ran.returncode == 0, ran.stderr.decode()
-    return [json.loads(line) for line in ran.stdout.splitlines()]
+def driver(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Driver]:
+    program = compiled("cc", [*STRICT, *request.param])
+    with Driver([program], tmp_path_factory.mktemp("driver")) as started:
+        yield started
 
 
 def words(bits: npt.NDArray[np.uint8]) -> list[int]:
@@ -67,35 +59,59 @@ def words(bits: npt.NDArray[np.uint8]) -> list[int]:
     return [int(word) for word in whole.view("<u8").ravel()]
 
 
-def assert_alike(driver: Path, held: Artifact, texts: Sequence[str], folder: Path) -> None:
-    answers = run(driver, artifact.encode(held)[0], texts, folder)
+class Expected(NamedTuple):
+    """What the reference says of some texts."""
+
+    features: list[int]
+    bits: list[list[int]]
+    scores: npt.NDArray[Any]
+    intents: list[int]
+    in_scope: list[bool]
+
+
+@functools.cache
+def by_reference(content: bytes, texts: tuple[str, ...]) -> Expected:
+    """Answer texts by the reference, once for all builds of the kernel."""
+    held = artifact.decode(content)
     observed = [held.projection.features(text) for text in texts]
     bits = [held.projection.project(features) for features in observed]
-    assert [answer["features"] for answer in answers] == [len(features) for features in observed]
-    assert [answer["bits"] for answer in answers] == [words(each) for each in bits]
-    scores = held.network.scores(np.stack(bits))
-    assert [answer["scores"] for answer in answers] == scores.tolist()
-    assert [answer["lead"] for answer in answers] == lead(scores).tolist()
     predictions = reference.classifier(held).classify_batch(texts)
-    assert [held.labels[answer["intent"]] for answer in answers] == [
-        prediction.intent for prediction in predictions
-    ]
-    assert [answer["in_scope"] for answer in answers] == [
-        prediction.in_scope for prediction in predictions
-    ]
-    expected = probabilities(scores * (held.network.scale / held.temperature))
+    return Expected(
+        [len(features) for features in observed],
+        [words(each) for each in bits],
+        held.network.scores(np.stack(bits)),
+        [held.labels.index(prediction.intent) for prediction in predictions],
+        [prediction.in_scope for prediction in predictions],
+    )
+
+
+def assert_alike(driver: Driver, held: Artifact, texts: Sequence[str]) -> None:
+    content = artifact.encode(held)[0]
+    answers = driver.answer(content, texts)
+    expected = by_reference(content, tuple(texts))
+    assert [answer["features"] for answer in answers] == expected.features
+    assert [answer["bits"] for answer in answers] == expected.bits
+    assert [answer["scores"] for answer in answers] == expected.scores.tolist()
+    assert [answer["lead"] for answer in answers] == lead(expected.scores).tolist()
+    assert [answer["intent"] for answer in answers] == expected.intents
+    assert [answer["in_scope"] for answer in answers] == expected.in_scope
+    shares = probabilities(expected.scores * (held.network.scale / held.temperature))
     found = np.array([answer["probabilities"] for answer in answers])
-    assert np.allclose(found, expected, rtol=1e-12, atol=1e-300)
+    assert np.allclose(found, shares, rtol=1e-12, atol=1e-300)
 
 
-def assert_explained_alike(
-    driver: Path, held: Artifact, texts: Sequence[str], folder: Path
-) -> None:
+@functools.cache
+def explained_by_reference(content: bytes, text: str) -> Explanation:
+    return reference.classifier(artifact.decode(content)).explain(text)
+
+
+def assert_explained_alike(driver: Driver, held: Artifact, texts: Sequence[str]) -> None:
     """Check that leaving n-grams out gives what the reference says, in the order of the table."""
-    answers = run(driver, artifact.encode(held)[0], texts, folder, "explain")
+    content = artifact.encode(held)[0]
+    answers = driver.answer(content, texts, explain=True)
     families, projection = tuple(FAMILIES), held.projection
     for text, answer in zip(texts, answers, strict=True):
-        expected = reference.classifier(held).explain(text)
+        expected = explained_by_reference(content, text)
         occurring = ngrams.counted(tokens(text), projection.families)
         assert answer["bits"] == words(projection.project(projection.features(text)))
         assert [
@@ -184,13 +200,13 @@ def test_no_byte_becomes_more_tokens_than_the_scratch_buffer_has_room_for() -> N
     )
 
 
-def test_the_vectors_have_the_bits_of_the_reference(driver: Path, tmp_path: Path) -> None:
+def test_the_vectors_have_the_bits_of_the_reference(driver: Driver) -> None:
     vectors = ROOT / "tests" / "vectors"
     lines = (vectors / "vectors.jsonl").read_text().splitlines()
     texts = [json.loads(line)["text"] for line in lines]
     for chosen in json.loads((vectors / "projections.json").read_text()).values():
         projection = Projection(**{**chosen, "families": tuple(chosen["families"])})
-        assert_alike(driver, make(projection), texts, tmp_path)
+        assert_alike(driver, make(projection), texts)
 
 
 @pytest.mark.parametrize(
@@ -205,29 +221,29 @@ def test_the_vectors_have_the_bits_of_the_reference(driver: Path, tmp_path: Path
     ],
     ids=str,
 )
-def test_any_projection_will_do(driver: Path, projection: Projection, tmp_path: Path) -> None:
-    assert_alike(driver, make(projection), TEXTS, tmp_path)
+def test_any_projection_will_do(driver: Driver, projection: Projection) -> None:
+    assert_alike(driver, make(projection), TEXTS)
 
 
 @pytest.mark.parametrize("zeros", [0.0, 0.6, 0.97, 1.0])
 @pytest.mark.parametrize("precision", ["binary", "ternary", "int4", "int8"])
 def test_any_weights_will_do_packed_or_sparse(
-    driver: Path, precision: Precision, zeros: float, tmp_path: Path
+    driver: Driver, precision: Precision, zeros: float
 ) -> None:
     activation: Activation
     for activation in ("linear", "relu"):
         for layers, units in ((1, 5), (2, 21), (4, 5)):
             held = make(None, units, precision, precision, activation, zeros, layers)
-            assert_alike(driver, held, TEXTS, tmp_path)
+            assert_alike(driver, held, TEXTS)
 
 
 @settings(deadline=None, max_examples=20, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.text(max_size=40), min_size=1, max_size=50))
-def test_any_text_will_do(driver: Path, tmp_path_factory: Any, texts: list[str]) -> None:
-    assert_alike(driver, make(), texts, tmp_path_factory.mktemp("texts"))
+def test_any_text_will_do(driver: Driver, texts: list[str]) -> None:
+    assert_alike(driver, make(), texts)
 
 
-def test_every_code_point_is_read_as_the_reference_reads_it(driver: Path, tmp_path: Path) -> None:
+def test_every_code_point_is_read_as_the_reference_reads_it(driver: Driver) -> None:
     # Each between two letters: whether it vanishes, joins or separates them shows.
     held = make(Projection(functions=2, dimensions=64, stride=1, code_bits=1))
     listed = set(_unicode.FOLDED) | {
@@ -242,30 +258,28 @@ def test_every_code_point_is_read_as_the_reference_reads_it(driver: Path, tmp_pa
         for code in (first - 1, first, last, last + 1)
     }
     codes = sorted({*listed, *range(0x3000), *range(0xAC00, 0xD7A4, 97), 0xD7FF, 0xD800, 0xFFFD})
-    assert_alike(driver, held, [f"a{chr(code)}b" for code in codes if code >= 0], tmp_path)
+    assert_alike(driver, held, [f"a{chr(code)}b" for code in codes if code >= 0])
 
 
 @pytest.mark.parametrize("blocks", [False, True])
-def test_texts_are_explained_as_by_the_reference(
-    driver: Path, blocks: bool, tmp_path: Path
-) -> None:
+def test_texts_are_explained_as_by_the_reference(driver: Driver, blocks: bool) -> None:
     projection = Projection(16, 7, 2 - blocks, 4, tuple(FAMILIES), blocks, removed=(0, 7))
     texts = [*TEXTS, "ab ab ab " * 30, "x" * 300, "\ufdfa a\ud800b \ufdfa", "한 20 %%% 한"]
-    assert_explained_alike(driver, make(projection), texts, tmp_path)
+    assert_explained_alike(driver, make(projection), texts)
 
 
-def test_a_text_of_too_many_ngrams_is_not_explained(driver: Path, tmp_path: Path) -> None:
+def test_a_text_of_too_many_ngrams_is_not_explained(driver: Driver) -> None:
     held = make(Projection(4, 16, stride=2, families=("words",)))
     most = " ".join(chr(0x1F300 + n) for n in range(2048))
     content = artifact.encode(held)[0]
-    (answer,) = run(driver, content, [most], tmp_path, "explain")
+    (answer,) = driver.answer(content, [most], explain=True)
     assert len(answer["ngrams"]) == 2048
-    assert run(driver, content, [most + " a"], tmp_path, "explain") == [TOO_VARIED]
+    assert driver.answer(content, [most + " a"], explain=True) == [TOO_VARIED]
 
 
-def test_a_long_text_and_a_long_token_will_do(driver: Path, tmp_path: Path) -> None:
+def test_a_long_text_and_a_long_token_will_do(driver: Driver) -> None:
     texts = ["turn off the lamp " * 2000, "x" * 30000, "\ufdfa" * 3000]
-    assert_alike(driver, make(), texts, tmp_path)
+    assert_alike(driver, make(), texts)
 
 
 @pytest.mark.parametrize(
@@ -281,54 +295,48 @@ def test_a_long_text_and_a_long_token_will_do(driver: Path, tmp_path: Path) -> N
     ],
 )
 def test_what_is_no_utf_8_is_read_as_replacement_characters(
-    driver: Path, encoded: bytes, read: str, tmp_path: Path
+    driver: Driver, encoded: bytes, read: str
 ) -> None:
-    path = tmp_path / "model.safetensors"
-    path.write_bytes(artifact.encode(make())[0])
-    given = len(encoded).to_bytes(4, "little") + encoded
-    ran = subprocess.run([driver, path], input=given, capture_output=True, check=True)
-    (expected,) = run(driver, path.read_bytes(), [read], tmp_path)
-    assert json.loads(ran.stdout) == expected
+    answer, expected = driver.answer(artifact.encode(make())[0], [encoded, read])
+    assert answer == expected
 
 
-def test_float_weights_and_too_many_layers_are_unsupported(driver: Path, tmp_path: Path) -> None:
+def test_float_weights_and_too_many_layers_are_unsupported(driver: Driver) -> None:
     for held in (make(first="float", later="float"), make(layers=5)):
-        assert run(driver, artifact.encode(held)[0], [], tmp_path) == [UNSUPPORTED]
+        assert driver.answer(artifact.encode(held)[0], []) == [UNSUPPORTED]
 
 
-def test_a_layer_may_be_so_wide_that_its_products_exceed_32_bits_on_the_way(
-    driver: Path, tmp_path: Path
-) -> None:
+def test_a_layer_may_be_so_wide_that_its_products_exceed_32_bits_on_the_way(driver: Driver) -> None:
     # All activations are 127, and so are the weights: stored ones are summed as 255 each.
     width = 1 << 17
     held = make(Projection(functions=1, dimensions=1, stride=1, code_bits=1), units=2)
     first = Layer(np.zeros((width, 1)), "ternary", *full(width, bias=1, multiplier=2**15 - 1))
     output = Layer(np.full((2, width), 127.0), "int8", np.zeros(2, dtype=np.int32))
     held = replace(held, network=Network([first, output], scale=1e-7))
-    assert_alike(driver, held, ["lamp"], tmp_path)
+    assert_alike(driver, held, ["lamp"])
 
 
-def test_a_newer_format_is_told_from_a_malformed_one(driver: Path, tmp_path: Path) -> None:
+def test_a_newer_format_is_told_from_a_malformed_one(driver: Driver) -> None:
     content = artifact.encode(make())[0]
     newer = content.replace(rb"\"format_version\":1", rb"\"format_version\":2")
-    assert run(driver, newer, [], tmp_path) == [NEWER]
+    assert driver.answer(newer, []) == [NEWER]
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 8, b"\xff" * 64, b"PK\x03\x04" * 100])
-def test_a_foreign_file_is_refused(driver: Path, content: bytes, tmp_path: Path) -> None:
-    assert run(driver, content, ["lamp"], tmp_path) == [FOREIGN]
+def test_a_foreign_file_is_refused(driver: Driver, content: bytes) -> None:
+    assert driver.answer(content, ["lamp"]) == [FOREIGN]
 
 
-def test_a_file_that_ends_early_is_refused_wherever_it_ends(driver: Path, tmp_path: Path) -> None:
+def test_a_file_that_ends_early_is_refused_wherever_it_ends(driver: Driver) -> None:
     content = artifact.encode(make(zeros=0.9, first="ternary"))[0]
     for size in range(0, len(content), 37):
-        assert run(driver, content[:size], ["lamp"], tmp_path) in ([FOREIGN], [MALFORMED])
+        assert driver.answer(content[:size], ["lamp"]) in ([FOREIGN], [MALFORMED])
 
 
 @settings(deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_an_altered_file_is_refused_or_answered_but_never_read_beyond(
-    driver: Path, tmp_path_factory: Any, data: st.DataObject
+    driver: Driver, data: st.DataObject
 ) -> None:
     content = bytearray(
         artifact.encode(
@@ -342,9 +350,8 @@ def test_an_altered_file_is_refused_or_answered_but_never_read_beyond(
         content[place] = data.draw(
             st.integers(0, 255) | st.sampled_from(list(b'0123456789[]{},:"'))
         )
-    folder = tmp_path_factory.mktemp("altered")
     # Only the digest, which the kernel leaves to the reference, tells some alterations.
-    run(driver, bytes(content), ["turn on the lamp", ""], folder)
+    driver.answer(bytes(content), ["turn on the lamp", ""])
 
 
 @pytest.mark.parametrize(
@@ -357,17 +364,15 @@ def test_an_altered_file_is_refused_or_answered_but_never_read_beyond(
     ids=["too large a block", "too large a scale", "no finite number"],
 )
 def test_settings_that_overflow_are_malformed(
-    driver: Path, changes: list[tuple[str, str]], tmp_path: Path
+    driver: Driver, changes: list[tuple[str, str]]
 ) -> None:
     content = artifact.encode(make())[0]
-    assert run(driver, altered(content, *changes), ["lamp"], tmp_path) == [MALFORMED]
+    assert driver.answer(altered(content, *changes), ["lamp"]) == [MALFORMED]
 
 
 @settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
 @given(st.data())
-def test_no_number_of_a_file_leads_beyond_it(
-    driver: Path, tmp_path_factory: Any, data: st.DataObject
-) -> None:
+def test_no_number_of_a_file_leads_beyond_it(driver: Driver, data: st.DataObject) -> None:
     content = artifact.encode(make(zeros=0.9, first="ternary"))[0]
     size = int.from_bytes(content[:8], "little")
     header = content[8 : 8 + size].decode()
@@ -378,4 +383,4 @@ def test_no_number_of_a_file_leads_beyond_it(
     )
     header = header[:place] + number + header[place + 1 :]
     altered = len(header).to_bytes(8, "little") + header.encode() + content[8 + size :]
-    run(driver, altered, ["turn on the lamp"], tmp_path_factory.mktemp("numbers"))
+    driver.answer(altered, ["turn on the lamp"])

@@ -6,7 +6,7 @@ compiled for 64-bit ARM under Linux, and for a Cortex-M without an operating sys
 
 import re
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,12 @@ from tests.kernel.test_kernel import (  # noqa: F401 (its tests, with the driver
     assert_alike,
     assert_explained_alike,
     make,
-    run,
     test_any_projection_will_do,
     test_the_vectors_have_the_bits_of_the_reference,
     test_what_is_no_utf_8_is_read_as_replacement_characters,
 )
 from tests.support.builds import DRIVER, STRICT, cached, compiled
+from tests.support.driver import Driver, EmulatedDriver
 from tests.support.paths import ROOT
 from tests.support.requirements import needs, require
 from tests.support.tiers import tiers
@@ -41,42 +41,44 @@ CORTEX_M = "gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm"
 needs_cortex_m = needs("arm-none-eabi-gcc", "qemu-system-arm", package=CORTEX_M)
 
 
-def aarch64() -> list[str]:
-    """Compile the driver for Linux on 64-bit ARM, and return the command that runs it."""
+def aarch64(folder: Path) -> Driver:
+    """Compile the driver for Linux on 64-bit ARM."""
     packages = "gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"
     require("aarch64-linux-gnu-gcc", "qemu-aarch64", package=packages)
     program = compiled("aarch64-linux-gnu-gcc", [*STRICT, "-O3", "-static"])
-    return ["qemu-aarch64", f"{program}", '"$@"']
+    return Driver(["qemu-aarch64", program], folder)
 
 
-def cortex_m4() -> list[str]:
+def cortex_m4(folder: Path) -> Driver:
     """Compile it for a machine without an operating system; newlib asks the host for files."""
     require("arm-none-eabi-gcc", "qemu-system-arm", package=CORTEX_M)
     flags = [*STRICT, "-O2", "--specs=rdimon.specs", f"-Wl,-T,{devices.MEMORY}"]
     program = cached(
         lambda path: devices.compile_for("cortex-m4", path, *flags, *DRIVER), "cortex-m4", flags
     )
-    command = devices.emulator("cortex-m4", "arg=driver", 'arg="$1"')
-    return [*command, "-kernel", f"{program}"]
+
+    def command(path: Path) -> list[str | Path]:
+        machine = devices.emulator("cortex-m4", "arg=driver", f"arg={path}")
+        return [*machine, "-kernel", program]
+
+    return EmulatedDriver(command, folder)
 
 
 @pytest.fixture(scope="module", params=[aarch64, cortex_m4], ids=lambda target: target.__name__)
-def driver(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A program of this machine, as far as who runs it can tell."""
-    command = " ".join(request.param())
-    script = tmp_path_factory.mktemp("target") / "driver"
-    script.write_text(f"#!/bin/sh\nexec {command}\n")
-    script.chmod(0o755)
-    return script
+def driver(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Driver]:
+    with request.param(tmp_path_factory.mktemp("target")) as started:
+        yield started
 
 
 @pytest.mark.parametrize("zeros", [0.0, 0.97])
 @pytest.mark.parametrize("precision", ["binary", "ternary", "int4", "int8"])
 def test_any_weights_will_do_packed_or_sparse(
-    driver: Path, precision: Precision, zeros: float, tmp_path: Path
+    driver: Driver, precision: Precision, zeros: float
 ) -> None:
     held = make(first=precision, later=precision, zeros=zeros, layers=4)
-    assert_alike(driver, held, TEXTS, tmp_path)
+    assert_alike(driver, held, TEXTS)
 
 
 @pytest.fixture(scope="module", params=tiers(150, 4500))
@@ -89,8 +91,8 @@ def texts(request: pytest.FixtureRequest, data_folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("driver", [aarch64], ids=["aarch64"], indirect=True)
-def test_a_program_explains_as_the_reference_does(driver: Path, tmp_path: Path) -> None:
-    assert_explained_alike(driver, make(), TEXTS, tmp_path)
+def test_a_program_explains_as_the_reference_does(driver: Driver) -> None:
+    assert_explained_alike(driver, make(), TEXTS)
 
 
 def assert_those_of_this_machine(
@@ -109,10 +111,8 @@ def assert_those_of_this_machine(
 
 
 @pytest.mark.parametrize("driver", [aarch64], ids=["aarch64"], indirect=True)
-def test_a_program_answers_as_this_machine_does(
-    driver: Path, texts: list[str], tmp_path: Path
-) -> None:
-    answers = run(driver, CLINC150.read_bytes(), texts, tmp_path)
+def test_a_program_answers_as_this_machine_does(driver: Driver, texts: list[str]) -> None:
+    answers = driver.answer(CLINC150.read_bytes(), texts)
     fields = {name: [answer[name] for answer in answers] for name in ("lead", "intent", "in_scope")}
     assert_those_of_this_machine(texts, np.array([each["scores"] for each in answers]), fields)
 
