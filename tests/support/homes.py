@@ -7,6 +7,7 @@ a nearest-centroid classifier: right often enough to test on, and made in millis
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from neuralbits.artifact import Artifact
 from neuralbits.network import Layer, Network, read
@@ -59,10 +60,12 @@ UTTERANCES = {
 def make_artifact(projection: Projection | None = None, threshold: float = 0.3) -> Artifact:
     """Make the artifact; the threshold is low because centroids are never very confident."""
     projection = projection or Projection(functions=16, dimensions=64, stride=4)
-    sides = {
-        intent: read(np.stack([projection.project(projection.features(text)) for text in texts]))
-        for intent, texts in UTTERANCES.items()
-    }
+
+    def sides_of(texts: list[str]) -> npt.NDArray[np.float64]:
+        bits = [projection.project(projection.features(text)) for text in texts]
+        return read(np.stack(bits), np.float64)
+
+    sides = {intent: sides_of(texts) for intent, texts in UTTERANCES.items()}
     first = Layer(
         weights=np.array([np.where(side.sum(axis=0) > 0, 1.0, -1.0) for side in sides.values()]),
         precision="binary",
