@@ -806,9 +806,10 @@ def test_a_table_keeps_its_dialect(visit: Open, home: neuralbits.Classifier) -> 
 
 
 @needs_chromium
-def test_a_table_in_utf_16_is_read_and_blank_lines_stay(visit: Open) -> None:
-    returned = visit().score("text\nlights on\n\nküche\n".encode("utf-16"))
-    assert [row[:1] for row in rows_of(returned)] == [["text"], ["lights on"], [], ["küche"]]
+def test_a_table_in_utf_16_comes_back_in_utf_8_with_a_mark(visit: Open) -> None:
+    returned = visit().score("text\nlights on\nküche\n".encode("utf-16"))
+    assert returned.startswith(b"\xef\xbb\xbftext,intent")
+    assert [row[:1] for row in rows_of(returned)] == [["text"], ["lights on"], ["küche"]]
 
 
 @needs_chromium
@@ -843,12 +844,12 @@ def test_a_table_can_be_dropped(visit: Open) -> None:
 
 UNREADABLE = {
     b"": "texts.csv is empty: its first line must name the columns.",
-    b'text\nfine\n"not closed\n': "Line 3: a quote is opened there and never closed.",
-    b'text\n"fine"\n"a"b\n': (
-        "Line 3: a cell goes on after its closing quote; double the quotes within it."
+    b'"text\n': "Line 1 must name the columns, but opens a quotation mark that is never closed.",
+    b"text\n\n": "texts.csv has no row that can be read: line 2 is blank.",
+    b"text\nk\xfcche\n": (
+        "texts.csv has no row that can be read: line 2 isn't UTF-8 and looks like Windows-1252."
     ),
-    b'text,n\n"a\nb",1\nmore\n': "Line 4 has 1 cell, but line 1 names 2 columns.",
-    b"text\nfine\nk\xfcche\n": "Line 3 isn't UTF-8; save the table in that encoding.",
+    b"\x89PNG\r\n\x1a\n": "texts.csv is an image (PNG), no table: save it as CSV.",
     b"text,intent\nlamp,x\n": "Line 1: there is a column intent already; rename or remove it.",
 }
 
@@ -859,6 +860,21 @@ def test_a_table_that_cannot_be_read_is_refused_with_the_line(visit: Open) -> No
     for content, sentence in UNREADABLE.items():
         tab.give(content)
         tab.wait("outcome", f"^{re.escape(sentence)}$")
+
+
+@needs_chromium
+def test_lines_that_cannot_be_read_are_set_aside_with_their_reasons(
+    visit: Open, home: neuralbits.Classifier
+) -> None:
+    tab = visit()
+    good = b"text,n\nlights on,1\nlamp off,2\n"
+    content = b'text,n\nlights on,1\none field\n\n"a"b,1\nk\xfcche,2\nlamp off,2\n'
+    assert_scored(good, tab.score(content), home)
+    tab.wait(
+        "outcome",
+        r"^2 rows .* Set aside: line 3 has 1 field where the header has 2; line 4 is blank; "
+        r"line 5 goes on after a closing quotation mark; .*; and 1 more\.$",
+    )
 
 
 @needs_chromium
