@@ -5,12 +5,12 @@ hash of what precedes it, or if its hash is in a record that the caller keeps (a
 stamped file that was edited is therefore the user's. So are links, folders and devices.
 """
 
-import fcntl
 import hashlib
 import io
 import os
 import re
 import stat
+import sys
 import tempfile
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
@@ -18,6 +18,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from neuralbits.errors import ForeignFileError, NeuralbitsError
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
 
 _STAMP = re.compile(rb'Written by neuralbits\. sha256:([0-9a-f]{64})(?: -->|"\n})\n\Z')
 _ARTIFACT = b'{"__metadata__":{"neuralbits":'  # after the eight bytes of the header's length
@@ -56,7 +61,7 @@ def atomic_write(
             yield file
             file.flush()
             os.fsync(handle)
-            os.fchmod(handle, 0o644)
+        temporary.chmod(0o644)
         refuse_foreign([path], overwrite=overwrite, digests=digests)
         temporary.replace(path)
     except BaseException as error:
@@ -147,18 +152,36 @@ def remove_unfinished(path: Path) -> None:
             file.unlink()
 
 
+def lock(handle: int) -> None:
+    """Lock an open file until the last process that has this descriptor has ended, however it does.
+
+    Raises:
+        BlockingIOError: another process has locked it.
+    """
+    if sys.platform == "win32":
+        try:
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        except OSError as error:
+            raise BlockingIOError(error.errno, error.strerror) from None
+    else:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[int]:
-    """Lock a folder until the last process that holds the descriptor has ended, however it does.
+    """Lock a folder; yield a descriptor that child processes may inherit to keep it locked.
 
     Raises:
         NeuralbitsError: another process has locked it.
         OSError: there is no such folder.
     """
-    handle = os.open(folder, os.O_RDONLY)
+    if sys.platform == "win32":  # where a folder can't be opened
+        handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT)
+    else:
+        handle = os.open(folder, os.O_RDONLY)
     try:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(handle)
         except BlockingIOError:
             raise NeuralbitsError(
                 f"another process is at work in {folder}: wait for it, or name another folder"

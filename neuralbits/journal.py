@@ -6,7 +6,6 @@ the two files, known to be on the disk, that has made. On resuming, the rest is 
 has a checksum, chained to the line before; the files beside a valid journal are the job's own.
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from neuralbits.errors import ForeignFileError, NeuralbitsError
-from neuralbits.files import refuse_foreign
+from neuralbits.files import lock, refuse_foreign
 from neuralbits.table_writers import streams_to_parquet
 from neuralbits.tables import Format, Position, format_of
 
@@ -173,7 +172,7 @@ class Output:
         while True:
             with _opened(self._journal_path) as file:
                 try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    lock(file.fileno())
                 except BlockingIOError:
                     raise ScoringError(f"another process is writing {self.path} now") from None
                 if not os.fstat(file.fileno()).st_nlink:
