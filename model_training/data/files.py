@@ -3,15 +3,21 @@
 import decimal
 import hashlib
 import math
+import shutil
+import sys
+import tempfile
 import unicodedata
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from neuralbits.errors import shown
 from neuralbits.tables import (
     BLANK,
     Batch,
+    Format,
     TableError,
     Unreadable,
     find_column,
@@ -39,7 +45,7 @@ def load_file(
     *,
     name: str | None = None,
 ) -> DataFile:
-    """Read a CSV, TSV, JSONL or Parquet file of labelled texts.
+    """Read a CSV, TSV, JSONL or Parquet file of labelled texts; ``-`` is standard input.
 
     Without a label column, no row has an intent: all are taken for ``out_of_scope``. ``name``
     stands for the path in findings and errors. Rows that can't be used are left out and reported. A
@@ -55,7 +61,7 @@ def load_file(
     joined: list[tuple[int, str]] = []  # line, all lines
     unusable: dict[str, list[tuple[int, str]]] = defaultdict(list)  # what -> line, reason
     try:
-        with open_table(path, format_of(path)) as table:
+        with _source(path) as (source, format), open_table(source, format) as table:
             text_column = find_column(table, text_column, "--text-column")
             if label_column is not None:
                 label_column = find_column(table, label_column, "--label-column")
@@ -89,8 +95,7 @@ def load_file(
                         if end - record.line > 1:
                             first = f"lines {record.line} to {end - 1}"
                             joined.append((record.line, first))
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            sha256 = _sha256(source)
     except TableError as error:
         raise DataError(str(error)) from None
 
@@ -116,6 +121,28 @@ def load_file(
         examples.select(i for i, intent in enumerate(examples.intents) if intent == OUT_OF_SCOPE),
         findings,
     )
+
+
+@contextmanager
+def _source(path: Path) -> Iterator[tuple[Path | BinaryIO, Format]]:
+    """Yield what to read a table from, and its format; that of standard input is found out."""
+    if str(path) != "-":
+        yield path, format_of(path)
+        return
+    with tempfile.TemporaryFile() as file:
+        shutil.copyfileobj(sys.stdin.buffer, file)
+        file.seek(0)
+        start = file.read(4)
+        file.seek(0)
+        yield file, "parquet" if start == b"PAR1" else "jsonl" if start[:1] == b"{" else "csv"
+
+
+def _sha256(source: Path | BinaryIO) -> str:
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    source.seek(0)
+    return hashlib.file_digest(source, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
 def _intent(value: Any) -> tuple[str, str]:

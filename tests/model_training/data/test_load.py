@@ -1,4 +1,7 @@
+import hashlib
 import json
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -84,6 +87,23 @@ class TestReadingAFile:
         path = tmp_path / "home.csv"
         path.write_text(content)
         assert load_file(path).examples.intents == ("on",)
+
+    @pytest.mark.parametrize(
+        "content",
+        [b"text;intent\nturn on;on\n", b'{"text": "turn on", "intent": "on"}\n', b"parquet"],
+    )
+    def test_a_dash_is_standard_input_of_any_format(self, content: bytes) -> None:
+        if content == b"parquet":
+            sink = pyarrow.BufferOutputStream()
+            table = pyarrow.table({"text": ["turn on"], "intent": ["on"]})
+            pyarrow.parquet.write_table(table, sink)
+            content = sink.getvalue().to_pybytes()
+        script = (
+            "from pathlib import Path; from neuralbits.model_training.data import load_file;"
+            "file = load_file(Path('-')); print(file.examples.intents, file.sha256)"
+        )
+        done = subprocess.run([sys.executable, "-c", script], input=content, capture_output=True)
+        assert done.stdout.decode() == f"('on',) {hashlib.sha256(content).hexdigest()}\n"
 
     def test_columns_without_a_name_do_no_harm(self, tmp_path: Path) -> None:
         path = tmp_path / "messages.csv"
