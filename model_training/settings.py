@@ -1,7 +1,6 @@
 """The settings of a training run, in one dataclass.
 
-Its defaults are those of `neuralbits train`; the report and the checkpoint record it. Nothing here
-imports torch, so that a mistake in a setting is reported at once.
+Its defaults are those of `neuralbits train`; the report and the checkpoint record it.
 """
 
 import math
@@ -12,9 +11,12 @@ from typing import NamedTuple, TypeVar
 from neuralbits.errors import NeuralbitsError
 from neuralbits.projection import Projection
 
-from .compression.settings import LowRankSettings, PruningSettings
+from .compression.low_rank import LowRankSettings
+from .compression.pruning import PruningSettings
 from .networks.losses import Objective
-from .networks.settings import NetworkSettings, SpecialistSettings, TrainerSettings
+from .networks.projection_network import NetworkSettings
+from .networks.specialists import SpecialistSettings
+from .networks.trainers import TrainerSettings
 
 
 class SettingsError(NeuralbitsError):

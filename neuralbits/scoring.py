@@ -284,7 +284,7 @@ def _pool(workers: int, setup: "_Setup") -> Iterator[ProcessPoolExecutor]:
 
 
 def _identity(source: Path | BinaryIO) -> Any:
-    """Return what identifies this input; a pipe is identified by its content, when resumed."""
+    """Return what tells this input from another; a pipe is told by its content, when resumed."""
     if not isinstance(source, Path) or not source.is_file():
         return "a pipe"
     status = source.stat()

@@ -1,11 +1,13 @@
 """The service's benchmark: its load, what is measured, and what the page says of it."""
 
+import contextlib
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import time
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,6 @@ from neuralbits.app.settings import Settings
 from tests.support.homes import UTTERANCES
 from tests.support.paths import ROOT
 from tests.support.requirements import needs
-from tests.support.waiting import LIMIT, until
 
 TEXTS = [text for texts in UTTERANCES.values() for text in texts]
 COUNTED = {
@@ -183,13 +184,9 @@ with ending_in_a_sentence("benchmarks"), interruptible():
         assert process.stdout is not None
         assert process.stdout.readline().startswith(b"1 of 9: requests a second")
         os.killpg(process.pid, signal.SIGINT)  # as a terminal sends it
-        assert process.wait(LIMIT) == 130
-
-    def all_are_gone() -> bool:
-        try:
+        assert process.wait(30) == 130
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, 0)
+        time.sleep(0.5)  # the last of them are on their way out
+        with pytest.raises(ProcessLookupError):
             os.killpg(process.pid, 0)
-        except ProcessLookupError:
-            return True
-        return False
-
-    until(all_are_gone)

@@ -34,7 +34,6 @@ from tests.support.requirements import (
     needs_kernel,
     require,
 )
-from tests.support.waiting import LIMIT
 from tools import make_kernel_wasm
 
 SHIPPED = [ROOT / "artifacts" / f"{name}.safetensors" for name in ("home-assistant-en", "clinc150")]
@@ -397,10 +396,10 @@ def report_of(page: str, folder: Path) -> Any:
             stderr=subprocess.DEVNULL,
         )
         try:
-            return posted.get(timeout=LIMIT)
+            return posted.get(timeout=50)
         finally:
             browser.terminate()
-            browser.wait(LIMIT)
+            browser.wait(20)
             server.shutdown()
             thread.join()
 
