@@ -1,7 +1,7 @@
 """The model card: what an artifact is for and not for, what was measured, and how it is remade.
 
 The questions it answers are those of Mitchell et al. 2019, "Model Cards for Model Reporting"
-(arXiv:1810.03993).
+(arXiv:1810.03993). Its YAML header is what the Hugging Face Hub reads.
 """
 
 import json
@@ -22,6 +22,16 @@ from .report import (
 )
 
 LISTED_INTENTS, WEAKEST_INTENTS = 30, 5
+HUB_DATASETS = {"clinc150": "clinc/clinc_oos", "banking77": "PolyAI/banking77"}
+"""What the Hub calls them."""
+ENGLISH_DATASETS = {"clinc150", "banking77", "snips"}
+HUB_LICENSES = {
+    "Apache-2.0": "apache-2.0",
+    "CC BY 3.0": "cc-by-3.0",
+    "CC BY 4.0": "cc-by-4.0",
+    "CC0": "cc0-1.0",
+}
+"""The Hub's names for the licences of data sets, which those of the trained artifacts follow."""
 
 
 def model_card(artifact: Artifact, report: TrainingReport, file_name: str, example: str) -> str:
@@ -38,7 +48,7 @@ def model_card(artifact: Artifact, report: TrainingReport, file_name: str, examp
     examples = {f"examples.{name}": f"{count:,}" for name, count in report.data.examples.items()}
     settings = json.dumps(report.settings, indent=2, ensure_ascii=False, default=str)
     labels = "\n".join(f"- {_code(label)}" for label in artifact.labels)
-    return CARD.format(
+    return _header(report) + CARD.format(
         name=_line(report.name),
         size=kibibytes(artifact.size),
         count=len(artifact.labels),
@@ -65,6 +75,41 @@ def model_card(artifact: Artifact, report: TrainingReport, file_name: str, examp
         if len(artifact.labels) <= LISTED_INTENTS
         else _folded(f"All {len(artifact.labels)} intents", labels),
     )
+
+
+def _header(report: TrainingReport) -> str:
+    """Return the metadata that the Hub reads: YAML, of which each value is written as JSON."""
+    data = report.provenance.get("data", {})
+    name = str(data.get("name", report.name))
+    results = [
+        {
+            "task": {"type": "text-classification", "name": "Intent classification"},
+            "dataset": {"type": HUB_DATASETS.get(name, name), "name": name, "split": split},
+            "metrics": [
+                {"type": "accuracy", "value": round(evaluation.accuracy, 4)},
+                {"type": "f1", "name": "Macro F1", "value": round(evaluation.macro_f1, 4)},
+            ],
+        }
+        for split, evaluation in report.artifact.evaluation.items()
+    ]
+    header: dict[str, object] = {
+        "license": HUB_LICENSES.get(data.get("licence"), "unknown"),
+        "language": data.get("language", "en" if name in ENGLISH_DATASETS else None),
+        "library_name": "neuralbits",
+        "pipeline_tag": "text-classification",
+        "tags": ["intent-classification", "projection-network"],
+        "datasets": [HUB_DATASETS[name]] if name in HUB_DATASETS else None,
+        "metrics": ["accuracy", "f1"],
+        "model-index": [{"name": report.name, "results": results}],
+    }
+    lines = [f"{key}: {_json(value)}" for key, value in header.items() if value is not None]
+    return "\n".join(["---", *lines, "---", "", ""])
+
+
+def _json(value: object) -> str:
+    """Return JSON that is YAML, too: YAML refuses characters that aren't printable."""
+    text = json.dumps(value, ensure_ascii=False)
+    return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in text)
 
 
 def _out_of_scope(evaluation: Evaluation, split: str) -> str:

@@ -4,9 +4,11 @@ import shlex
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import yaml  # type: ignore[import-untyped]
 
 import neuralbits
 from neuralbits import artifact
@@ -37,9 +39,49 @@ def card_of(home: Artifact, report: TrainingReport) -> str:
 
 def test_the_card_identifies_the_very_file(home: Artifact, report: TrainingReport) -> None:
     card = card_of(home, report)
-    assert card.startswith(f"# home\n\nAn intent classifier of {kibibytes(home.size)}: ")
+    assert f"---\n\n# home\n\nAn intent classifier of {kibibytes(home.size)}: " in card
     assert f"- digest: `{home.digest}`" in card
     assert f"- file: `home.safetensors`, {home.size:,} bytes" in card
+
+
+def header_of(card: str) -> dict[str, Any]:
+    start, header, _ = card.split("---\n", 2)
+    assert start == ""
+    return yaml.safe_load(header)  # type: ignore[no-any-return]
+
+
+def test_the_header_is_the_hubs_yaml(home: Artifact, report: TrainingReport) -> None:
+    data = {"name": "clinc150", "licence": "CC BY 3.0"}
+    header = header_of(card_of(home, replace(report, provenance={"data": data})))
+    assert header["license"] == "cc-by-3.0"
+    assert header["language"] == "en"
+    assert header["library_name"] == "neuralbits"
+    assert header["pipeline_tag"] == "text-classification"
+    assert header["datasets"] == ["clinc/clinc_oos"]
+    assert header["metrics"] == ["accuracy", "f1"]
+    (model,) = header["model-index"]
+    assert model["name"] == "home"
+    validation, test = model["results"]
+    assert test["dataset"] == {"type": "clinc/clinc_oos", "name": "clinc150", "split": "test"}
+    measured = report.artifact.evaluation["test"]
+    assert [metric["value"] for metric in test["metrics"]] == [
+        round(measured.accuracy, 4),
+        round(measured.macro_f1, 4),
+    ]
+    assert validation["dataset"]["split"] == "validation"
+
+
+@pytest.mark.parametrize("name", [NASTY, "--- a: 'b' \"c\" # d", "a\x00\x85\u2028\ufeff😀", "on"])
+def test_the_header_is_yaml_whatever_the_data_is_called(
+    name: str, home: Artifact, report: TrainingReport
+) -> None:
+    data = {"name": name, "licence": None, "language": name}
+    header = header_of(card_of(home, replace(report, name=name, provenance={"data": data})))
+    assert header["model-index"][0]["name"] == name
+    assert header["model-index"][0]["results"][0]["dataset"]["name"] == name
+    assert header["language"] == name
+    assert header["license"] == "unknown"
+    assert "datasets" not in header
 
 
 def test_the_python_example_runs_as_it_stands(
@@ -143,6 +185,6 @@ def test_names_from_outside_are_shown_as_they_are_and_never_obeyed(
         replace(home, labels=wild),
         replace(report, name="a | b\n# c <i>", artifact=network, trainer=network),
     )
-    assert card.startswith(r"# a \| b \# c \<i\>")
+    assert "\n---\n\n# a \\| b \\# c \\<i\\>" in card
     assert "- ``tick`tock``\n- ``` `` ```\n- `two lines`\n" in card
     assert f"- `{NASTY}`\n" in card
