@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.commands import COMMAND, run
+from tests.support.commands import COMMAND, refusal, run
 from tests.support.homes import UTTERANCES
 
 
@@ -44,7 +44,7 @@ def test_evaluate_measures_an_artifact_on_a_file(artifact_path: Path, tmp_path: 
 def test_what_a_user_can_fix_is_one_sentence(
     arguments: list[str], sentence: str, artifact_path: Path
 ) -> None:
-    error = run(*[str(artifact_path) if a == "ARTIFACT" else a for a in arguments], code=1)
+    error = refusal(*[artifact_path if a == "ARTIFACT" else a for a in arguments])
     assert error.startswith("neuralbits: ")
     assert sentence in error
     assert error.count("\n") == 1

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 import neuralbits
 from neuralbits.cli import command_line
-from tests.support.commands import COMMAND, run
+from tests.support.commands import COMMAND, refusal, run
 from tests.support.homes import UTTERANCES
 
 COMMANDS = (
@@ -214,7 +214,7 @@ def test_score_adds_predictions_to_a_table(artifact_path: Path, tmp_path: Path) 
 def test_what_a_user_can_fix_is_one_sentence(
     arguments: list[str], sentence: str, artifact_path: Path
 ) -> None:
-    error = run(*[str(artifact_path) if a == "ARTIFACT" else a for a in arguments], code=1)
+    error = refusal(*[artifact_path if a == "ARTIFACT" else a for a in arguments])
     assert error.startswith("neuralbits: ")
     assert sentence in error
     assert error.count("\n") == 1

@@ -24,7 +24,7 @@ from neuralbits.errors import ForeignFileError
 from neuralbits.projection import Projection
 from tests.kernel.test_kernel import make
 from tests.support.builds import STRICT
-from tests.support.commands import run
+from tests.support.commands import refusal, run
 from tests.support.homes import UTTERANCES, make_artifact
 from tests.support.paths import ROOT
 from tests.support.requirements import (
@@ -601,7 +601,7 @@ def test_what_a_user_can_mend_is_one_sentence(
     words = {"ARTIFACT": artifact_path, "OUT": tmp_path / "out", "OUT/a/b": tmp_path / "a" / "b"}
     if arguments[0] in made:
         words[arguments[0]] = written(made[arguments[0]], tmp_path / "made.safetensors")
-    error = run("export", *[words.get(each, each) for each in arguments], "--format", "c", code=1)
+    error = refusal("export", *[words.get(each, each) for each in arguments], "--format", "c")
     assert error.startswith("neuralbits: ")
     assert sentence in error
     assert error.count("\n") == 1

@@ -3,6 +3,9 @@
 import os
 import subprocess
 import sys
+from unittest import mock
+
+import pytest
 
 COMMAND = [sys.executable, "-c", "from neuralbits.cli import main; main()"]
 
@@ -15,3 +18,17 @@ def run(*arguments: object, code: int = 0, command: list[str] = COMMAND) -> str:
     )
     assert done.returncode == code, done.stderr
     return done.stdout if code == 0 else done.stderr
+
+
+def refusal(*arguments: object) -> str:
+    """Run the command within this process; return the error that it ends with."""
+    from neuralbits.cli import main
+
+    argv = ["neuralbits", *map(str, arguments)]
+    with (
+        mock.patch.object(sys, "argv", argv),
+        mock.patch.dict(os.environ),
+        pytest.raises(SystemExit) as ended,
+    ):
+        main()
+    return f"{ended.value.code}\n"
