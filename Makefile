@@ -30,7 +30,7 @@ PYTEST := $(BIN)/pytest --numprocesses auto --dist worksteal
 RUNS ?= 10
 FUZZ_SECONDS ?= 60
 SECONDS ?= 600
-FUZZ_FLAGS := -std=c99 -O2 -g -Wall -Wextra -Wpedantic -Werror -DVERSIONS=0 \
+FUZZ_FLAGS := -std=c99 -O2 -g -Wall -Wextra -Wpedantic -Werror -DNEURALBITS_SIMD=0 \
     -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
 
 .PHONY: demo demo-plan serve test test-long test-all test-under-load lint check artifacts bench bench-kernel bench-service reproductions soak devices fuzz fuzz-open fuzz-text image clean

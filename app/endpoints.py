@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import Field
 
 import neuralbits
-from neuralbits.explanation import MOST_NGRAMS, TooVaried
+from neuralbits.explanation import MAX_NGRAMS, TooVaried
 
 from . import batches
 from .metrics import Metrics
@@ -81,7 +81,7 @@ def _add_classifying(app: FastAPI, settings: Settings, served: Served, metrics: 
         try:
             explanation = await workers.run(classifier.explain, request.text)
         except TooVaried:
-            wrong = {"type": "too_varied", "loc": ("body", "text"), "ctx": {"most": MOST_NGRAMS}}
+            wrong = {"type": "too_varied", "loc": ("body", "text"), "ctx": {"most": MAX_NGRAMS}}
             raise RequestValidationError([wrong]) from None
         return ExplainedPrediction(
             prediction.intent,

@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute
 from pydantic import TypeAdapter, ValidationError
 from starlette.types import Receive, Scope, Send
 
-_MOST_MARKS = 4_096  # of those that begin objects and lists, and that follow fields' names
+_MAX_MARKS = 4_096  # of those that begin objects and lists, and that follow fields' names
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -46,7 +46,7 @@ class JSONRoute(APIRoute):
             if media_type != "application/json":
                 _check_media_type(media_type)
             content = await request.body()
-            if _marks(content) > _MOST_MARKS:
+            if _marks(content) > _MAX_MARKS:
                 _check_shape(content)
             try:
                 body = body_type.validate_json(content)
@@ -87,7 +87,7 @@ def _check_shape(content: bytes) -> None:
     """
     # Without escaped quotes, every other piece between quotes stands outside of the texts.
     pieces = content.replace(rb"\\", b"").replace(rb"\"", b"").split(b'"')[::2]
-    if _marks(b"".join(pieces)) > _MOST_MARKS:
+    if _marks(b"".join(pieces)) > _MAX_MARKS:
         raise HTTPException(
             HTTPStatus.BAD_REQUEST,
             "The body is nested, or has many fields; send one JSON object with a text or a list "

@@ -20,12 +20,12 @@ class Worker:
 
     def answers(self, classified: tuple[list[str], list[Prediction]]) -> Answers:
         """Tell what the predictions say, and the scores that decide what is in scope."""
-        from neuralbits.network import lead
+        from neuralbits.network import margin
 
         texts, predictions = classified
         return Answers(
             intents=[prediction.intent for prediction in predictions],
-            scores=lead(self._classifier.scores(texts)).tolist(),
+            scores=margin(self._classifier.scores(texts)).tolist(),
             confidences=[prediction.confidence for prediction in predictions],
             in_scope=[prediction.in_scope for prediction in predictions],
         )

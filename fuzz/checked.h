@@ -54,15 +54,15 @@ static void check_probabilities(const neuralbits_model *model, const answered *a
 static void check_answer(const neuralbits_model *model, const answered *a)
 {
     uint32_t intents = neuralbits_intents(model), i;
-    int64_t lead = 0;
+    int64_t margin = 0;
     CHECK(a->answer.intent < intents);
     for (i = 0; i < intents; i++) {
         int64_t distance = (int64_t)a->scores[a->answer.intent] - a->scores[i];
         CHECK(i < a->answer.intent ? distance > 0 : distance >= 0); /* the first of equals */
-        lead += distance;
+        margin += distance;
     }
-    CHECK(a->answer.lead == lead);
-    CHECK(a->answer.in_scope == (a->features && lead >= model->threshold));
+    CHECK(a->answer.margin == margin);
+    CHECK(a->answer.in_scope == (a->features && margin >= model->threshold));
 }
 
 static size_t bit_bytes(const neuralbits_model *model)
@@ -114,7 +114,7 @@ static void check_explanation(const neuralbits_model *model, const uint8_t *text
     if (status == NEURALBITS_OK) {
         size_t length = strlen(found.tokens);
         CHECK(!memcmp(found.bits, a->bits, a->bit_bytes));
-        CHECK(found.answer.intent == a->answer.intent && found.answer.lead == a->answer.lead);
+        CHECK(found.answer.intent == a->answer.intent && found.answer.margin == a->answer.margin);
         CHECK(found.answer.in_scope == a->answer.in_scope);
         for (i = 0; i < found.ngram_count; i++) {
             const neuralbits_ngram *ngram = found.ngrams + i;
@@ -135,5 +135,5 @@ static int alike(const answered *a, const answered *b)
 {
     return a->features == b->features && !memcmp(a->bits, b->bits, a->bit_bytes) &&
            !memcmp(a->scores, b->scores, a->score_bytes) && a->answer.intent == b->answer.intent &&
-           a->answer.lead == b->answer.lead && a->answer.in_scope == b->answer.in_scope;
+           a->answer.margin == b->answer.margin && a->answer.in_scope == b->answer.in_scope;
 }

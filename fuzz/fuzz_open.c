@@ -12,7 +12,7 @@ static void check_features(const neuralbits_model *model)
 {
     uint32_t features[100];
     size_t count = sizeof features / sizeof features[0], i;
-    size_t size = neuralbits_scratch_size(model, count / NEURALBITS_FEATURES_PER_BYTE + 1);
+    size_t size = neuralbits_scratch_size(model, count / NEURALBITS_MAX_FEATURES_PER_BYTE + 1);
     uint8_t *scratch = allocated(size);
     uint64_t *first = allocated(bit_bytes(model)), *again = allocated(bit_bytes(model));
     for (i = 0; i < count; i++)

@@ -3,7 +3,7 @@
 
 #include "checked.h"
 
-#define MOST_EXPLAINED 64 /* bytes: a longer text has so many n-grams that few texts would be tried */
+#define MAX_EXPLAINED 64 /* bytes: a longer text has so many n-grams that few texts would be tried */
 
 static neuralbits_model model;
 
@@ -74,7 +74,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(text, replaced, bytes);
     other = answer(&model, text, bytes);
     CHECK(alike(&first, &other));
-    if (size <= MOST_EXPLAINED)
+    if (size <= MAX_EXPLAINED)
         check_explanation(&model, data, size, &first);
     forget(&first);
     forget(&again);

@@ -1,20 +1,40 @@
+/* The runtime in one file, in the order of docs/projection.md, whose sections it cites:
+ *
+ *   Builds          what is compiled for AVX2 and AVX-512 as well
+ *   Types           the structures that the rest works on, with their shapes
+ *   Words           bits of words, little-endian numbers
+ *   Text            code points to normalised characters (sections 1 and 2)
+ *   Hashes          MurmurHash3 (section 3)
+ *   Votes           features to counts (sections 4 and 5)
+ *   N-grams         characters to features (section 3)
+ *   Bits            counts to neural bits (section 5)
+ *   Layers          bits to scores (section 6)
+ *   Scratch         the caller's buffer; projecting and scoring
+ *   Probabilities   scores to probabilities
+ *   Explanations    the influence of each n-gram (section 7)
+ *   File            the artifact's JSON and tensors (docs/artifact.md); opening
+ *
+ * neuralbits.h declares the API. */
+
 #include "neuralbits.h"
 
 #include <float.h>
 #include <string.h>
 
-/* On x86-64 what takes the time stands in three versions, compiled from the same lines, so that they give
- * the same bits; the processor is asked which one it can run. Elsewhere, and where VERSIONS is defined as 0,
- * there is the first alone; 1 leaves out the one for AVX-512. */
-#ifndef VERSIONS
+/* ---- Builds -------------------------------------------------------------------------------------- */
+
+/* On x86-64, the code that takes most of the time is compiled three times from the same lines, so that all
+ * builds give the same bits; the processor is asked which one it can run. NEURALBITS_SIMD chooses the builds:
+ * 0 portable, 1 also AVX2, 2 also AVX-512. */
+#ifndef NEURALBITS_SIMD
 #if defined(__GNUC__) && defined(__x86_64__)
-#define VERSIONS 2
+#define NEURALBITS_SIMD 2
 #else
-#define VERSIONS 0
+#define NEURALBITS_SIMD 0
 #endif
 #endif
 
-#if VERSIONS
+#if NEURALBITS_SIMD
 #define INLINED static inline __attribute__((always_inline))
 #define AVX2 "avx2,popcnt"
 #ifdef __clang__ /* which ignores the whole list for a word that it doesn't know */
@@ -22,7 +42,7 @@
 #else
 #define AVX512 AVX2 ",avx512vl,avx512vpopcntdq,prefer-vector-width=256"
 #endif
-#define IN_VERSIONS(function, parameters, arguments)                                                \
+#define SIMD_VERSIONS(function, parameters, arguments)                                             \
     __attribute__((target(AVX512))) static void function##_avx512 parameters                       \
     {                                                                                              \
         function##_as_compiled arguments;                                                          \
@@ -33,7 +53,7 @@
     }                                                                                              \
     static void function parameters                                                                \
     {                                                                                              \
-        if (VERSIONS > 1 && __builtin_cpu_supports("avx512vl") &&                                  \
+        if (NEURALBITS_SIMD > 1 && __builtin_cpu_supports("avx512vl") &&                           \
             __builtin_cpu_supports("avx512vpopcntdq"))                                             \
             function##_avx512 arguments;                                                           \
         else if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("popcnt"))               \
@@ -43,21 +63,161 @@
     }
 #else
 #define INLINED static
-#define IN_VERSIONS(function, parameters, arguments)                                                \
+#define SIMD_VERSIONS(function, parameters, arguments)                                             \
     static void function parameters                                                                \
     {                                                                                              \
         function##_as_compiled arguments;                                                          \
     }
 #endif
 
-/* What scoring and explaining share is compiled into each, so that scoring is what it would be alone. */
+/* Inlined into both scoring and explaining, so that explaining costs scoring nothing. */
 #ifdef __GNUC__
 #define SHARED static inline __attribute__((always_inline))
 #else
 #define SHARED static
 #endif
 
-/* ---- Bits of words ------------------------------------------------------------------------------- */
+/* ---- Types --------------------------------------------------------------------------------------- */
+
+#define MAX_NGRAM_LENGTH 5 /* characters */
+#define MIN_NGRAM_LENGTH 2
+#define TOGETHER 64 /* features that draw their random words at once */
+#define ABREAST 32  /* functions whose counts are handled at once; `columns` is a multiple of it */
+#define RECENT 4    /* planes of the counts of recent votes, of which there are thus up to 15 */
+#define SLOTS (2 * NEURALBITS_MAX_NGRAMS)
+
+/* The entries of unicode.h. Each starts with its last code point; a table is sorted by these. */
+typedef struct {
+    uint32_t last, first;
+} neuralbits_range;
+
+typedef struct {
+    uint32_t last, becomes;
+    uint16_t span, step;
+} neuralbits_run;
+
+typedef struct {
+    uint32_t last;
+    uint16_t start, count;
+} neuralbits_expansion;
+
+typedef enum { SPACE, LETTER, DIGIT, SYMBOL } character_class;
+
+/* The families of n-grams, as bits. */
+enum { WORDS = 1, WORD_BIGRAMS = 2, SKIP_BIGRAMS = 4, CHARACTERS = 8 };
+
+/* A MurmurHash3 under way. */
+typedef struct {
+    uint32_t hash, block, length;
+} murmur;
+
+/* How often each dimension of each function was voted for, in bit planes: bit j of word (p, t) is bit p of the
+ * count of dimension j of function t. So a vote adds to all dimensions of a function in a few operations on
+ * words. Recent votes are counted apart, so a vote costs as much in a long text as in a short one. */
+typedef struct {
+    const neuralbits_model *model;
+    uint64_t *planes;        /* (planes, columns) */
+    uint64_t *recent_planes; /* (RECENT, columns) */
+    uint32_t *voters;        /* (columns,): how many features took part in each function */
+    uint32_t *recent_voters; /* (columns,) likewise */
+    uint32_t *places; /* (functions,): the column of each, NOWHERE if it is pruned; NULL if none is */
+    size_t columns;   /* kept functions, padded to a multiple of ABREAST */
+    uint32_t most;    /* voters of any function; planes beyond its bits are empty */
+    uint64_t features;
+    uint32_t waiting[TOGETHER]; /* features that have yet to vote */
+    unsigned waiting_count;
+} votes;
+
+/* What extracting n-grams keeps of the tokens so far. N-grams are hashed as their characters arrive, so a token
+ * may have any length and none is stored. */
+typedef struct {
+    votes *votes;
+    character_class class; /* of the token under way; SPACE if there is none */
+    uint64_t tokens;       /* that have ended */
+    murmur word;           /* the token under way */
+    murmur bigram;         /* the token before it, a space, and it */
+    murmur next_bigram;    /* it alone, the start of the next bigram */
+    murmur skip, next_skip, skip_after; /* likewise for the tokens two before, one before, and it */
+    uint8_t window[4 * MAX_NGRAM_LENGTH]; /* the last characters of the token and its bounds */
+    uint8_t widths[MAX_NGRAM_LENGTH];     /* the bytes of each */
+    unsigned in_window, window_bytes;
+} extractor;
+
+/* The input of a layer: bits, or the activations of the layer before it. */
+typedef struct {
+    const uint64_t *bits; /* (code_bits, words); NULL after the first layer */
+    size_t words;
+    uint32_t code_bits;
+    const int16_t *even, *odd; /* (pairs,) each: activations 0, 2, 4 ... and 1, 3, 5 ..., so the two 4-bit
+                                * weights of a byte meet theirs without a shuffle */
+    size_t pairs;              /* padded with 0 after the last activation */
+    int32_t total;             /* the sum of the activations */
+} layer_input;
+
+/* The nonzero weights of a sparse layer, in order (docs/artifact.md). */
+typedef struct {
+    const uint8_t *values, *gaps;
+    size_t gap_bytes, bit;
+    unsigned width;
+    uint32_t count, next;
+    uint64_t place; /* of the last weight that was read, by rows, plus 1 */
+} sparse_reader;
+
+/* Where the parts of the scratch buffer begin, in bytes. */
+typedef struct {
+    size_t planes, recent_planes, voters, recent_voters, places, bits, activations, half, size;
+} scratch_layout;
+
+/* Likewise for explaining; scoring comes first. */
+typedef struct {
+    scratch_layout scoring;
+    size_t all, some, left, bits, scores, ngrams, slots, tokens, size;
+} explaining_layout;
+
+/* The distinct n-grams of a text, in a hash table of their features. */
+typedef struct {
+    votes *votes;             /* of all of them */
+    const uint8_t *tokens;    /* a space before each, and one after the last; then a NUL */
+    uint32_t token_bytes;
+    neuralbits_ngram *ngrams; /* (count,) */
+    uint32_t count;
+    uint16_t *slots; /* (SLOTS,): the place of an n-gram, from 1; 0 if the slot is free */
+} collection;
+
+/* A reader of JSON in place. The settings are a string within the header's JSON, so each of their quotes and
+ * backslashes has a backslash before it. */
+typedef struct {
+    const uint8_t *at, *end;
+    int quoted; /* the JSON is itself within a string */
+    int failed; /* it isn't what it should be; nothing that is read from here on counts */
+} json;
+
+typedef enum { OTHER_TYPE, U8, I8, I16, I32, F32 } tensor_type;
+
+/* A tensor of the header. */
+typedef struct {
+    tensor_type type;
+    unsigned dimensions; /* 0: there is no such tensor */
+    uint64_t shape[3];
+    uint64_t begin, end; /* bytes within the content */
+} tensor;
+
+typedef struct {
+    tensor weights, bias, multiplier;
+} layer_tensors;
+
+typedef struct {
+    tensor labels;
+    layer_tensors layers[NEURALBITS_MAX_LAYERS];
+    int beyond; /* the file has a layer beyond NEURALBITS_MAX_LAYERS */
+    json settings;
+    const uint8_t *content;
+    uint64_t size;
+} tensor_table;
+
+#include "unicode.h"
+
+/* ---- Words: bits --------------------------------------------------------------------------------- */
 
 /* Compilers know this form, and put the machine's own instruction for it, if there is one. */
 INLINED unsigned popcount(uint64_t x)
@@ -81,7 +241,7 @@ static uint64_t low_bits(unsigned count)
     return count == 64 ? ~(uint64_t)0 : ((uint64_t)1 << count) - 1;
 }
 
-/* ---- Little-endian numbers, wherever they lie ---------------------------------------------------- */
+/* ---- Words: little-endian numbers, not aligned --------------------------------------------------- */
 
 static uint32_t u32_at(const uint8_t *at)
 {
@@ -121,27 +281,8 @@ static uint64_t partial_word_at(const uint8_t *at, size_t bytes)
 
 /* ---- Text: code points in, normalised tokens out (docs/projection.md, sections 1 and 2) ---------- */
 
-/* Each begins with the last code point that it is about, and stands in a table by rising ones. */
-typedef struct {
-    uint32_t last, first;
-} neuralbits_range;
-
-typedef struct {
-    uint32_t last, becomes;
-    uint16_t span, step;
-} neuralbits_run;
-
-typedef struct {
-    uint32_t last;
-    uint16_t start, count;
-} neuralbits_expansion;
-
-#include "unicode.h"
-
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 #define REPLACEMENT 0xFFFDu
-
-typedef enum { SPACE, LETTER, DIGIT, SYMBOL } character_class;
 
 /* Return the first entry of a table that ends at a code point or after it; NULL if there is none. */
 static const void *found(const void *table, size_t count, size_t entry_size, uint32_t code)
@@ -219,10 +360,10 @@ static size_t encode(uint32_t code, uint8_t *bytes)
     return 4;
 }
 
-#define MOST_OWN 3
+#define MAX_OWN 3
 
 /* Return what a code point becomes, and of how many: from a table, or in `own`. */
-SHARED const uint32_t *normalised(uint32_t code, uint32_t own[MOST_OWN], unsigned *count)
+SHARED const uint32_t *normalised(uint32_t code, uint32_t own[MAX_OWN], unsigned *count)
 {
     const neuralbits_run *run;
     const neuralbits_expansion *expansion;
@@ -273,10 +414,6 @@ SHARED character_class class_of(uint32_t code)
 }
 
 /* ---- Hashes (section 3): MurmurHash3_x86_32, of a whole string or byte by byte ------------------- */
-
-typedef struct {
-    uint32_t hash, block, length;
-} murmur;
 
 static uint32_t rotated(uint32_t x, unsigned by)
 {
@@ -335,28 +472,7 @@ static uint32_t murmur_of(const uint8_t *bytes, uint32_t count, uint32_t seed)
 
 /* ---- Votes (sections 4 and 5) -------------------------------------------------------------------- */
 
-#define TOGETHER 64 /* features that draw their random words at once */
-#define ABREAST 32  /* functions whose counts are handled at once; `columns` is a multiple of it */
-#define RECENT 4    /* planes of the counts of recent votes, of which there are thus up to 15 */
-
-/* How often each dimension of a function was voted for, column by column: bit j of plane p is bit p of
- * dimension j's count. Adding a vote to all dimensions at once is then a few operations on words.
- * Recent votes are counted apart, so that a vote costs as much in a long text as in a short one. */
-typedef struct {
-    const neuralbits_model *model;
-    uint64_t *planes;        /* rows of `columns` words */
-    uint64_t *recent_planes; /* RECENT such rows */
-    uint32_t *voters;        /* columns: how many features took part in each function */
-    uint32_t *recent_voters; /* likewise */
-    uint32_t *places; /* functions: the column of each, or NOWHERE if it isn't kept; NULL if all are */
-    size_t columns;   /* kept, and as many more as make them a multiple of ABREAST */
-    uint32_t most;    /* voters of any function; planes beyond its bits are empty */
-    uint64_t features;
-    uint32_t waiting[TOGETHER]; /* features that are yet to vote */
-    unsigned waiting_count;
-} votes;
-
-#define NOWHERE 0xFFFFFFFFu
+#define NOWHERE 0xFFFFFFFFu /* the place of a pruned function */
 #define GOLDEN 0x9E3779B9u
 
 static unsigned log2_of(uint32_t power)
@@ -404,10 +520,10 @@ INLINED void count_as_compiled(votes *v)
 {
     const neuralbits_model *model = v->model;
     uint64_t *planes = v->recent_planes, dimensions = low_bits(model->dimensions);
-    uint32_t *voters = v->recent_voters, stride = model->stride;
-    uint32_t groups = model->functions / stride, group;
+    uint32_t *voters = v->recent_voters, group_size = model->group_size;
+    uint32_t groups = model->functions / group_size, group;
     uint32_t choices[TOGETHER] = {0}, low[TOGETHER], high[TOGETHER] = {0};
-    unsigned choice_bits = log2_of(stride), i, p;
+    unsigned choice_bits = log2_of(group_size), i, p;
     uint32_t choices_per_word = choice_bits ? 32 / choice_bits : groups, choice_place = 0;
     uint32_t sign_place = choice_bits ? (groups + choices_per_word - 1) / choices_per_word : 0;
     size_t columns = v->columns;
@@ -418,7 +534,7 @@ INLINED void count_as_compiled(votes *v)
         if (model->dimensions > 32)
             draw(v, ++sign_place, high);
         for (i = 0; i < v->waiting_count; i++) {
-            uint32_t column = group * stride + (choices[i] & (stride - 1));
+            uint32_t column = group * group_size + (choices[i] & (group_size - 1));
             uint64_t signs = (low[i] | (uint64_t)high[i] << 32) & dimensions, *plane;
             if (v->places && (column = v->places[column]) == NOWHERE)
                 continue;
@@ -439,7 +555,7 @@ INLINED void count_as_compiled(votes *v)
     v->waiting_count = 0;
 }
 
-IN_VERSIONS(count, (votes * v), (v))
+SIMD_VERSIONS(count, (votes * v), (v))
 
 static void vote(votes *v, uint32_t feature)
 {
@@ -450,139 +566,120 @@ static void vote(votes *v, uint32_t feature)
 
 /* ---- N-grams (section 3) ------------------------------------------------------------------------- */
 
-enum { WORDS = 1, WORD_BIGRAMS = 2, SKIP_BIGRAMS = 4, CHARACTERS = 8 };
-
-#define LONGEST_NGRAM 5
-
-/* What is known of the tokens so far. N-grams are hashed as their characters come, so that a token may
- * be of any length and none is kept. */
-typedef struct {
-    votes *votes;
-    character_class class; /* of the token under way; SPACE if there is none */
-    uint64_t tokens;       /* that have ended */
-    murmur word;           /* the token under way */
-    murmur bigram;         /* the token before it, a space, and it */
-    murmur next_bigram;    /* it alone, to become the beginning of the next one */
-    murmur skip, next_skip, skip_after; /* likewise for the tokens two before, one before, and it */
-    uint8_t window[4 * LONGEST_NGRAM]; /* the last characters of the token and its bounds */
-    uint8_t widths[LONGEST_NGRAM];     /* the bytes of each */
-    unsigned in_window, window_bytes;
-} observer;
-
-static void observe_character(observer *o, uint32_t code)
+static void extract_character_ngrams(extractor *e, uint32_t code)
 {
     unsigned length, bytes = 0;
-    if (o->in_window == LONGEST_NGRAM) {
-        o->window_bytes -= o->widths[0];
-        memmove(o->window, o->window + o->widths[0], o->window_bytes);
-        memmove(o->widths, o->widths + 1, sizeof o->widths - 1);
-        o->in_window--;
+    if (e->in_window == MAX_NGRAM_LENGTH) {
+        e->window_bytes -= e->widths[0];
+        memmove(e->window, e->window + e->widths[0], e->window_bytes);
+        memmove(e->widths, e->widths + 1, sizeof e->widths - 1);
+        e->in_window--;
     }
-    o->widths[o->in_window] = (uint8_t)encode(code, o->window + o->window_bytes);
-    o->window_bytes += o->widths[o->in_window++];
-    for (length = 1; length <= o->in_window; length++) {
-        bytes += o->widths[o->in_window - length];
+    e->widths[e->in_window] = (uint8_t)encode(code, e->window + e->window_bytes);
+    e->window_bytes += e->widths[e->in_window++];
+    for (length = 1; length <= e->in_window; length++) {
+        bytes += e->widths[e->in_window - length];
         if (length > 1)
-            vote(o->votes, murmur_of(o->window + o->window_bytes - bytes, bytes, 4));
+            vote(e->votes, murmur_of(e->window + e->window_bytes - bytes, bytes, 4));
     }
 }
 
-static void add_to_token(observer *o, uint32_t code)
+static void add_to_token(extractor *e, uint32_t code)
 {
-    unsigned families = o->votes->model->families;
+    unsigned families = e->votes->model->families;
     uint8_t bytes[4];
     size_t count = encode(code, bytes);
     if (families & WORDS)
-        murmur_add(&o->word, bytes, count);
+        murmur_add(&e->word, bytes, count);
     if (families & WORD_BIGRAMS) {
-        murmur_add(&o->bigram, bytes, count);
-        murmur_add(&o->next_bigram, bytes, count);
+        murmur_add(&e->bigram, bytes, count);
+        murmur_add(&e->next_bigram, bytes, count);
     }
     if (families & SKIP_BIGRAMS) {
-        murmur_add(&o->skip, bytes, count);
-        murmur_add(&o->skip_after, bytes, count);
+        murmur_add(&e->skip, bytes, count);
+        murmur_add(&e->skip_after, bytes, count);
     }
     if (families & CHARACTERS)
-        observe_character(o, code);
+        extract_character_ngrams(e, code);
 }
 
-static void begin_token(observer *o, character_class class)
+static void begin_token(extractor *e, character_class class)
 {
     static const uint8_t space = ' ';
-    o->class = class;
-    o->word = murmur_start(1);
-    o->next_bigram = murmur_start(2);
-    o->skip_after = murmur_start(3);
-    murmur_add(&o->bigram, &space, 1);
-    murmur_add(&o->skip, &space, 1);
-    o->in_window = o->window_bytes = 0;
-    if (o->votes->model->families & CHARACTERS)
-        observe_character(o, ' ');
+    e->class = class;
+    e->word = murmur_start(1);
+    e->next_bigram = murmur_start(2);
+    e->skip_after = murmur_start(3);
+    murmur_add(&e->bigram, &space, 1);
+    murmur_add(&e->skip, &space, 1);
+    e->in_window = e->window_bytes = 0;
+    if (e->votes->model->families & CHARACTERS)
+        extract_character_ngrams(e, ' ');
 }
 
-static void end_token(observer *o)
+static void end_token(extractor *e)
 {
-    unsigned families = o->votes->model->families;
-    if (o->class == SPACE)
+    unsigned families = e->votes->model->families;
+    if (e->class == SPACE)
         return;
     if (families & CHARACTERS)
-        observe_character(o, ' ');
+        extract_character_ngrams(e, ' ');
     if (families & WORDS)
-        vote(o->votes, murmur_end(&o->word));
+        vote(e->votes, murmur_end(&e->word));
     if (families & WORD_BIGRAMS)
-        vote(o->votes, murmur_end(&o->bigram));
-    if (families & SKIP_BIGRAMS && o->tokens >= 2)
-        vote(o->votes, murmur_end(&o->skip));
-    o->bigram = o->next_bigram;
-    o->skip = o->next_skip;
-    o->next_skip = o->skip_after;
-    o->tokens++;
-    o->class = SPACE;
+        vote(e->votes, murmur_end(&e->bigram));
+    if (families & SKIP_BIGRAMS && e->tokens >= 2)
+        vote(e->votes, murmur_end(&e->skip));
+    e->bigram = e->next_bigram;
+    e->skip = e->next_skip;
+    e->next_skip = e->skip_after;
+    e->tokens++;
+    e->class = SPACE;
 }
 
-static void observe_normalised(observer *o, uint32_t code)
+static void extract_normalised(extractor *e, uint32_t code)
 {
     character_class class = class_of(code);
-    if (class != o->class || class == SYMBOL) {
-        end_token(o);
+    if (class != e->class || class == SYMBOL) {
+        end_token(e);
         if (class == SPACE)
             return;
-        begin_token(o, class);
+        begin_token(e, class);
     }
     if (class != SPACE)
-        add_to_token(o, code);
+        add_to_token(e, code);
 }
 
-static void observe(observer *o, uint32_t code)
+static void extract(extractor *e, uint32_t code)
 {
-    uint32_t own[MOST_OWN];
+    uint32_t own[MAX_OWN];
     const uint32_t *codes;
     unsigned count, i;
     if (code >= 'a' && code <= 'z') {
-        observe_normalised(o, code);
+        extract_normalised(e, code);
         return;
     }
     codes = normalised(code, own, &count);
     for (i = 0; i < count; i++)
-        observe_normalised(o, codes[i]);
+        extract_normalised(e, codes[i]);
 }
 
-static void observe_text(votes *v, const uint8_t *text, size_t bytes)
+static void extract_ngrams(votes *v, const uint8_t *text, size_t bytes)
 {
     static const uint8_t space = ' ';
-    observer o;
+    extractor e;
     size_t place = 0;
-    memset(&o, 0, sizeof o);
-    o.votes = v;
-    o.bigram = murmur_start(2); /* the text begins with an empty token */
-    o.skip = murmur_start(3);
-    o.next_skip = murmur_start(3);
+    memset(&e, 0, sizeof e);
+    e.votes = v;
+    e.bigram = murmur_start(2); /* the text begins with an empty token */
+    e.skip = murmur_start(3);
+    e.next_skip = murmur_start(3);
     while (place < bytes)
-        observe(&o, decode(text, bytes, &place));
-    end_token(&o);
-    if (o.tokens && v->model->families & WORD_BIGRAMS) { /* and ends with one */
-        murmur_add(&o.bigram, &space, 1);
-        vote(v, murmur_end(&o.bigram));
+        extract(&e, decode(text, bytes, &place));
+    end_token(&e);
+    if (e.tokens && v->model->families & WORD_BIGRAMS) { /* and ends with one */
+        murmur_add(&e.bigram, &space, 1);
+        vote(v, murmur_end(&e.bigram));
     }
 }
 
@@ -705,20 +802,9 @@ INLINED void write_bits_as_compiled(votes *v, uint64_t *bits)
     }
 }
 
-IN_VERSIONS(write_bits, (votes * v, uint64_t *bits), (v, bits))
+SIMD_VERSIONS(write_bits, (votes * v, uint64_t *bits), (v, bits))
 
 /* ---- Layers (section 6) -------------------------------------------------------------------------- */
-
-/* What a layer reads: bits, or the activations of the layer before it. */
-typedef struct {
-    const uint64_t *bits; /* NULL after the first layer */
-    size_t words;
-    uint32_t code_bits;
-    const int16_t *even, *odd; /* activations 0, 2, 4 ... and 1, 3, 5 ...: so two 4-bit weights of a byte
-                                * meet theirs without a shuffle */
-    size_t pairs;              /* of even and odd ones, with 0 after the last activation */
-    int32_t total;             /* the sum of the activations */
-} layer_input;
 
 static int32_t value_at(const layer_input *input, uint32_t i)
 {
@@ -867,15 +953,6 @@ INLINED uint32_t dense_sums(const neuralbits_layer *layer, const layer_input *in
     return ROWS_ABREAST;
 }
 
-/* The weights of a sparse layer that aren't 0, in their order (docs/artifact.md). */
-typedef struct {
-    const uint8_t *values, *gaps;
-    size_t gap_bytes, bit;
-    unsigned width;
-    uint32_t count, next;
-    uint64_t place; /* of the last weight that was read, by rows, plus 1 */
-} sparse_reader;
-
 #define SPARSE_HEADER 5
 
 static int sparse_start(sparse_reader *r, const neuralbits_layer *layer)
@@ -971,19 +1048,15 @@ INLINED void run_layer_as_compiled(const neuralbits_layer *layer, const layer_in
     }
 }
 
-IN_VERSIONS(run_layer,
+SIMD_VERSIONS(run_layer,
             (const neuralbits_layer *layer, const layer_input *input, int32_t *scores, int16_t *even,
              int16_t *odd),
             (layer, input, scores, even, odd))
 
-/* ---- The scratch buffer -------------------------------------------------------------------------- */
+/* ---- Scratch ------------------------------------------------------------------------------------- */
 
 /* No byte of UTF-8 becomes more than 6 code points, and none of those is in more than 7 n-grams. */
-#define MOST_FEATURES(bytes) (NEURALBITS_FEATURES_PER_BYTE * (uint64_t)(bytes) + 1)
-
-typedef struct {
-    size_t planes, recent_planes, voters, recent_voters, places, bits, activations, half, size;
-} scratch_layout;
+#define MAX_FEATURES(bytes) (NEURALBITS_MAX_FEATURES_PER_BYTE * (uint64_t)(bytes) + 1)
 
 static size_t padded(size_t bytes)
 {
@@ -998,11 +1071,11 @@ static size_t columns_of(const neuralbits_model *model)
 static int lay_out(const neuralbits_model *model, size_t longest_text, scratch_layout *s)
 {
     size_t columns = columns_of(model);
-    uint64_t most, votes_each = (uint64_t)(model->functions / model->stride) * model->dimensions;
+    uint64_t most, votes_each = (uint64_t)(model->functions / model->group_size) * model->dimensions;
     uint32_t widest = 0, i;
     if (longest_text > 0x1000000u)
         return 0;
-    most = MOST_FEATURES(longest_text);
+    most = MAX_FEATURES(longest_text);
     if (most > ((uint64_t)1 << 63) / votes_each / most) /* so that the squares fit 64 bits */
         return 0;
     for (i = 0; i + 1 < model->layer_count; i++)
@@ -1013,7 +1086,7 @@ static int lay_out(const neuralbits_model *model, size_t longest_text, scratch_l
     s->voters = s->recent_planes + RECENT * columns * sizeof(uint64_t);
     s->recent_voters = s->voters + columns * sizeof(uint32_t);
     s->places = s->recent_voters + columns * sizeof(uint32_t);
-    s->bits = s->places + (model->removed ? padded(model->functions * sizeof(uint32_t)) : 0);
+    s->bits = s->places + (model->pruned ? padded(model->functions * sizeof(uint32_t)) : 0);
     s->activations = s->bits + words_of(network_inputs(model)) * model->code_bits * sizeof(uint64_t);
     s->half = ((widest + 1) / 2 + 15) / 16 * 16 * sizeof(int16_t);
     s->size = s->activations + 4 * s->half;
@@ -1028,7 +1101,7 @@ size_t neuralbits_scratch_size(const neuralbits_model *model, size_t longest_tex
 
 static void number_columns(const neuralbits_model *model, uint32_t *places)
 {
-    const uint8_t *at = model->removed;
+    const uint8_t *at = model->pruned;
     uint32_t function, column = 0;
     memset(places, 0, model->functions * sizeof *places);
     while (at < model->settings_end && *at != ']') { /* checked when the model was opened */
@@ -1052,7 +1125,7 @@ static void start_votes(votes *v, const neuralbits_model *model, const scratch_l
     v->recent_planes = (uint64_t *)(void *)(scratch + s->recent_planes);
     v->voters = (uint32_t *)(void *)(scratch + s->voters);
     v->recent_voters = (uint32_t *)(void *)(scratch + s->recent_voters);
-    v->places = model->removed ? (uint32_t *)(void *)(scratch + s->places) : NULL;
+    v->places = model->pruned ? (uint32_t *)(void *)(scratch + s->places) : NULL;
     v->columns = columns_of(model);
     memset(scratch, 0, s->places);
     if (v->places)
@@ -1065,7 +1138,7 @@ static uint64_t project(const neuralbits_model *model, const char *text, size_t 
 {
     votes v;
     start_votes(&v, model, s, scratch);
-    observe_text(&v, (const uint8_t *)text, bytes);
+    extract_ngrams(&v, (const uint8_t *)text, bytes);
     count(&v);
     write_bits(&v, bits);
     return v.features;
@@ -1076,27 +1149,27 @@ neuralbits_status neuralbits_project(const neuralbits_model *model, const char *
                                      uint64_t *features)
 {
     scratch_layout s;
-    uint64_t observed;
+    uint64_t extracted;
     if (!lay_out(model, bytes, &s) || s.size > scratch_size)
         return NEURALBITS_TOO_LONG;
-    observed = project(model, text, bytes, &s, scratch, bits);
+    extracted = project(model, text, bytes, &s, scratch, bits);
     if (features)
-        *features = observed;
+        *features = extracted;
     return NEURALBITS_OK;
 }
 
 neuralbits_status neuralbits_project_features(const neuralbits_model *model,
-                                              const uint32_t *features, size_t count_of_features,
+                                              const uint32_t *features, size_t feature_count,
                                               void *scratch, size_t scratch_size, uint64_t *bits)
 {
     votes v;
     scratch_layout s;
     size_t i;
-    if (!lay_out(model, count_of_features / NEURALBITS_FEATURES_PER_BYTE + 1, &s) ||
+    if (!lay_out(model, feature_count / NEURALBITS_MAX_FEATURES_PER_BYTE + 1, &s) ||
         s.size > scratch_size)
         return NEURALBITS_TOO_LONG;
     start_votes(&v, model, &s, scratch);
-    for (i = 0; i < count_of_features; i++)
+    for (i = 0; i < feature_count; i++)
         vote(&v, features[i]);
     count(&v);
     write_bits(&v, bits);
@@ -1140,7 +1213,7 @@ neuralbits_status neuralbits_score(const neuralbits_model *model, const char *te
     scratch_layout s;
     uint64_t *bits, features;
     uint32_t i, intents = neuralbits_intents(model), best = 0;
-    int64_t lead = 0;
+    int64_t margin = 0;
     if (!lay_out(model, bytes, &s) || s.size > scratch_size)
         return NEURALBITS_TOO_LONG;
     bits = (uint64_t *)(void *)((uint8_t *)scratch + s.bits);
@@ -1150,10 +1223,10 @@ neuralbits_status neuralbits_score(const neuralbits_model *model, const char *te
         if (scores[i] > scores[best])
             best = i;
     for (i = 0; i < intents; i++)
-        lead += (int64_t)scores[best] - scores[i];
+        margin += (int64_t)scores[best] - scores[i];
     answer->intent = best;
-    answer->lead = lead;
-    answer->in_scope = features > 0 && lead >= model->threshold;
+    answer->margin = margin;
+    answer->in_scope = features > 0 && margin >= model->threshold;
     return NEURALBITS_OK;
 }
 
@@ -1206,7 +1279,7 @@ INLINED void probabilities_as_compiled(const neuralbits_model *model, const int3
         result[i] /= total;
 }
 
-IN_VERSIONS(probabilities, (const neuralbits_model *model, const int32_t *scores, double *result),
+SIMD_VERSIONS(probabilities, (const neuralbits_model *model, const int32_t *scores, double *result),
             (model, scores, result))
 
 void neuralbits_probabilities(const neuralbits_model *model, const int32_t *scores, double *result)
@@ -1218,25 +1291,12 @@ void neuralbits_probabilities(const neuralbits_model *model, const int32_t *scor
 
 /* No byte of UTF-8 becomes more than 15 bytes of tokens, a space before each character's included; the
  * others are the space behind the last token, and the NUL. */
-#define MOST_TOKEN_BYTES(bytes) (15 * (size_t)(bytes) + 2)
-
-#define SHORTEST_NGRAM 2
-#define SLOTS (2 * NEURALBITS_MOST_NGRAMS)
-
-/* The n-grams of a text, found again by their features. */
-typedef struct {
-    votes *votes;          /* of all */
-    const uint8_t *tokens; /* each with a space before it, and one behind the last; then a NUL */
-    uint32_t token_bytes;
-    neuralbits_ngram *ngrams;
-    uint32_t count;
-    uint16_t *slots; /* the place of an n-gram, from 1; 0 if there is none */
-} collection;
+#define MAX_TOKEN_BYTES(bytes) (15 * (size_t)(bytes) + 2)
 
 static uint32_t write_tokens(const uint8_t *text, size_t bytes, uint8_t *tokens)
 {
     character_class under_way = SPACE;
-    uint32_t own[MOST_OWN], written = 0;
+    uint32_t own[MAX_OWN], written = 0;
     size_t place = 0;
     while (place < bytes) {
         unsigned count, i;
@@ -1295,7 +1355,7 @@ static int collect(collection *c, uint32_t family, uint32_t start, uint32_t byte
             return 1;
         }
     }
-    if (c->count == NEURALBITS_MOST_NGRAMS)
+    if (c->count == NEURALBITS_MAX_NGRAMS)
         return 0;
     c->ngrams[c->count++] = made;
     c->slots[slot] = (uint16_t)c->count;
@@ -1360,7 +1420,7 @@ static int collect_characters(collection *c)
     uint32_t start, end, length, i;
     for (start = 0; start + 1 < c->token_bytes; start = end) { /* from its space to the next one */
         end = token_end(c, start + 1);
-        for (length = SHORTEST_NGRAM; length <= LONGEST_NGRAM; length++) {
+        for (length = MIN_NGRAM_LENGTH; length <= MAX_NGRAM_LENGTH; length++) {
             uint32_t from = start, to = start;
             for (i = 0; i < length && to <= end; i++)
                 to = after(c, to);
@@ -1440,12 +1500,6 @@ static double log_odds(const neuralbits_model *model, const int32_t *scores, uin
     return ((double)scores[intent] - scores[most]) * model->logit - logarithm(total);
 }
 
-/* Offsets within the buffer, which begins with what scoring takes. */
-typedef struct {
-    scratch_layout scoring;
-    size_t all, some, left, bits, scores, ngrams, slots, tokens, size;
-} explaining_layout;
-
 static int lay_out_explaining(const neuralbits_model *model, size_t longest_text,
                               explaining_layout *s)
 {
@@ -1460,9 +1514,9 @@ static int lay_out_explaining(const neuralbits_model *model, size_t longest_text
     s->bits = s->left + counters;
     s->scores = s->bits + bit_bytes;
     s->ngrams = s->scores + padded(neuralbits_intents(model) * sizeof(int32_t));
-    s->slots = s->ngrams + NEURALBITS_MOST_NGRAMS * sizeof(neuralbits_ngram);
+    s->slots = s->ngrams + NEURALBITS_MAX_NGRAMS * sizeof(neuralbits_ngram);
     s->tokens = s->slots + SLOTS * sizeof(uint16_t);
-    s->size = s->tokens + padded(MOST_TOKEN_BYTES(longest_text));
+    s->size = s->tokens + padded(MAX_TOKEN_BYTES(longest_text));
     return 1;
 }
 
@@ -1525,15 +1579,7 @@ neuralbits_status neuralbits_explain(const neuralbits_model *model, const char *
     return NEURALBITS_OK;
 }
 
-/* ---- The file (docs/artifact.md) ----------------------------------------------------------------- */
-
-/* Reads JSON where it lies. The settings are a string within the header's JSON, so each of their
- * quotes and backslashes has a backslash before it there. */
-typedef struct {
-    const uint8_t *at, *end;
-    int quoted; /* the JSON is itself within a string */
-    int failed; /* it isn't what it has to be; nothing that is read from here on counts */
-} json;
+/* ---- File (docs/artifact.md) --------------------------------------------------------------------- */
 
 #define NONE (-1)
 
@@ -1699,28 +1745,6 @@ static int next_item(json *j, int *begun)
     return 0;
 }
 
-typedef enum { OTHER_TYPE, U8, I8, I16, I32, F32 } tensor_type;
-
-typedef struct {
-    tensor_type type;
-    unsigned dimensions; /* 0: there is no such tensor */
-    uint64_t shape[3];
-    uint64_t begin, end;
-} tensor;
-
-typedef struct {
-    tensor weights, bias, multiplier;
-} layer_tensors;
-
-typedef struct {
-    tensor labels;
-    layer_tensors layers[NEURALBITS_MOST_LAYERS];
-    int beyond; /* there is a layer that the kernel has no place for */
-    json settings;
-    const uint8_t *content;
-    uint64_t size;
-} tensor_table;
-
 #define KEY 48
 
 static void read_tensor(json *j, tensor *t)
@@ -1792,7 +1816,7 @@ static void read_header(json *j, tensor_table *table)
             t = &table->labels;
         } else if (!strncmp(key, "layers.", 7) && key[7] >= '0' && key[7] <= '9') {
             unsigned layer = (unsigned)(key[7] - '0');
-            if (key[8] != '.' || layer >= NEURALBITS_MOST_LAYERS) {
+            if (key[8] != '.' || layer >= NEURALBITS_MAX_LAYERS) {
                 table->beyond = 1;
             } else if (!strcmp(key + 9, "weights")) {
                 t = &table->layers[layer].weights;
@@ -1857,23 +1881,23 @@ static int read_layer(json *j, neuralbits_layer *layer)
     return supported;
 }
 
-static void read_removed(json *j, neuralbits_model *model, uint32_t *removed)
+static void read_pruned(json *j, neuralbits_model *model, uint32_t *pruned)
 {
     int begun = 0;
     uint64_t least = 0;
-    for (*removed = 0; next_item(j, &begun); ++*removed) {
+    for (*pruned = 0; next_item(j, &begun); ++*pruned) {
         const uint8_t *at = j->at;
         uint64_t function = read_whole(j, 65535);
         if (function < least) /* they rise, so none is named twice */
             j->failed = 1;
         least = function + 1;
-        if (!*removed)
-            model->removed = at;
+        if (!*pruned)
+            model->pruned = at;
         model->functions = model->functions > least ? model->functions : (uint32_t)least;
     }
 }
 
-static void read_projection(json *j, neuralbits_model *model, uint32_t *removed, uint32_t *functions)
+static void read_projection(json *j, neuralbits_model *model, uint32_t *pruned, uint32_t *functions)
 {
     static const char *const families[] = {"words", "word_bigrams", "skip_bigrams", "characters"};
     char key[KEY], family[16];
@@ -1888,11 +1912,11 @@ static void read_projection(json *j, neuralbits_model *model, uint32_t *removed,
         } else if (!strcmp(key, "code_bits")) {
             model->code_bits = (uint32_t)read_whole(j, 2);
         } else if (!strcmp(key, "stride")) {
-            model->stride = (uint32_t)read_whole(j, 64);
+            model->group_size = (uint32_t)read_whole(j, 64);
         } else if (!strcmp(key, "blocks")) {
             model->blocks = (uint8_t)read_truth(j);
         } else if (!strcmp(key, "removed")) {
-            read_removed(j, model, removed);
+            read_pruned(j, model, pruned);
         } else if (!strcmp(key, "families")) {
             while (next_item(j, &inner)) {
                 unsigned before = model->families;
@@ -1909,16 +1933,16 @@ static void read_projection(json *j, neuralbits_model *model, uint32_t *removed,
     }
 }
 
-static neuralbits_status check_projection(neuralbits_model *model, uint32_t removed,
+static neuralbits_status check_projection(neuralbits_model *model, uint32_t pruned,
                                           uint32_t functions)
 {
     uint64_t inputs;
-    if (model->functions > functions || !functions || removed >= functions)
+    if (model->functions > functions || !functions || pruned >= functions)
         return NEURALBITS_MALFORMED;
     model->functions = functions;
-    model->kept = functions - removed;
-    if (!model->dimensions || !model->code_bits || !model->stride || !model->families ||
-        model->stride & (model->stride - 1) || functions % model->stride)
+    model->kept = functions - pruned;
+    if (!model->dimensions || !model->code_bits || !model->group_size || !model->families ||
+        model->group_size & (model->group_size - 1) || functions % model->group_size)
         return NEURALBITS_MALFORMED;
     if (model->blocks && (model->dimensions > 8 || model->code_bits > 1))
         return NEURALBITS_MALFORMED;
@@ -2002,13 +2026,13 @@ neuralbits_status neuralbits_open_projection(neuralbits_model *model, const void
                                              size_t size)
 {
     json j;
-    uint32_t removed = 0, functions = 0;
+    uint32_t pruned = 0, functions = 0;
     memset(model, 0, sizeof *model);
     memset(&j, 0, sizeof j);
     j.at = settings;
     j.end = model->settings_end = j.at + size;
-    read_projection(&j, model, &removed, &functions);
-    return j.failed ? NEURALBITS_MALFORMED : check_projection(model, removed, functions);
+    read_projection(&j, model, &pruned, &functions);
+    return j.failed ? NEURALBITS_MALFORMED : check_projection(model, pruned, functions);
 }
 
 neuralbits_status neuralbits_open(neuralbits_model *model, const void *file, size_t size)
@@ -2019,7 +2043,7 @@ neuralbits_status neuralbits_open(neuralbits_model *model, const void *file, siz
     char key[KEY];
     uint64_t header_bytes;
     double scale = 0, temperature = 0, threshold = 0;
-    uint32_t removed = 0, functions = 0, reads, i;
+    uint32_t pruned = 0, functions = 0, reads, i;
     int begun = 0, layers_begun = 0, network_begun = 0, supported = 1, version = 0, thresholds = 0;
     neuralbits_status status;
 
@@ -2050,14 +2074,14 @@ neuralbits_status neuralbits_open(neuralbits_model *model, const void *file, siz
             threshold = read_number(j);
             thresholds++;
         } else if (!strcmp(key, "projection")) {
-            read_projection(j, model, &removed, &functions);
+            read_projection(j, model, &pruned, &functions);
         } else if (!strcmp(key, "network")) {
             while (next_key(j, &network_begun, key, sizeof key)) {
                 if (!strcmp(key, "scale")) {
                     scale = read_number(j);
                 } else if (!strcmp(key, "layers")) {
                     while (next_item(j, &layers_begun)) {
-                        if (model->layer_count == NEURALBITS_MOST_LAYERS)
+                        if (model->layer_count == NEURALBITS_MAX_LAYERS)
                             return NEURALBITS_UNSUPPORTED;
                         supported &= read_layer(j, &model->layers[model->layer_count++]);
                     }
@@ -2076,7 +2100,7 @@ neuralbits_status neuralbits_open(neuralbits_model *model, const void *file, siz
         return NEURALBITS_MALFORMED;
     if (!supported || table.beyond)
         return NEURALBITS_UNSUPPORTED;
-    status = check_projection(model, removed, functions);
+    status = check_projection(model, pruned, functions);
     reads = status == NEURALBITS_OK ? network_inputs(model) : 0;
     for (i = 0; i < model->layer_count && status == NEURALBITS_OK; i++) {
         neuralbits_layer *layer = &model->layers[i];
@@ -2098,6 +2122,27 @@ neuralbits_status neuralbits_open(neuralbits_model *model, const void *file, siz
     if (threshold > 9e18 || threshold < -9e18)
         return NEURALBITS_MALFORMED;
     model->threshold = (int64_t)threshold;
-    model->threshold += (double)model->threshold < threshold; /* leads are whole: round up */
+    model->threshold += (double)model->threshold < threshold; /* margins are whole: round up */
     return NEURALBITS_OK;
+}
+
+const char *neuralbits_status_text(neuralbits_status status)
+{
+    switch (status) {
+    case NEURALBITS_OK:
+        return "no error";
+    case NEURALBITS_FOREIGN:
+        return "the file is no artifact of neuralbits";
+    case NEURALBITS_NEWER:
+        return "the artifact has a later format; update neuralbits";
+    case NEURALBITS_MALFORMED:
+        return "the artifact is truncated or damaged; copy it again";
+    case NEURALBITS_UNSUPPORTED:
+        return "the artifact has float weights or more than 4 layers, which the kernel does not support";
+    case NEURALBITS_TOO_LONG:
+        return "the text is too long for the scratch buffer";
+    case NEURALBITS_TOO_VARIED:
+        return "the text has more than 2048 distinct n-grams, too many to explain";
+    }
+    return "unknown status";
 }

@@ -19,7 +19,7 @@ from .settings import Settings
 
 DIMENSIONS = 64
 FUNCTIONS = (64, 32, 16, 8, 4)
-MIN_UNITS, MOST_UNITS = 32, 512
+MIN_UNITS, MAX_UNITS = 32, 512
 """The fewest were measured: on validation data, after 8 epochs from seed 0, CLINC150 in 12.5 kB
 gave 87.5, 90.0 and 90.1 % with 4096, 2048 and 1024 sums and the 18, 36 and 60 units that fit;
 BANKING77 gave 88.7, 89.6 and 89.7 %. In 61 kB, CLINC150 gave 92.6 and 93.1 % with 8192 and 4096
@@ -110,7 +110,7 @@ def fit(
     for functions in FUNCTIONS:
         fewest = 1 if functions == FUNCTIONS[-1] else MIN_UNITS
         if size(functions, fewest) <= max_size:
-            widths = range(fewest, MOST_UNITS + 1)
+            widths = range(fewest, MAX_UNITS + 1)
             fitting = bisect_right(widths, max_size, key=partial(size, functions))
             return candidate(functions, widths[fitting - 1])
     smallest = size(FUNCTIONS[-1], 1)

@@ -20,7 +20,7 @@ from neuralbits import artifact
 from neuralbits.artifact import Artifact
 from neuralbits.errors import NeuralbitsError
 from neuralbits.files import atomic_write, stamped
-from neuralbits.network import lead
+from neuralbits.network import margin
 
 from . import budget
 from .data import TrainingData
@@ -198,7 +198,7 @@ def _finish(
     if training.trainer:
         # By the policy that set the artifact's.
         threshold = calibration.threshold(
-            lead(training.trainer.scores(data.validation.texts)), settings.max_false_rejects
+            margin(training.trainer.scores(data.validation.texts)), settings.max_false_rejects
         )
         trainer = Measured(
             name=settings.trainer.names,
@@ -237,7 +237,7 @@ def _calibrate(training: JointTraining, data: TrainingData, provenance: dict[str
     temperature = calibration.temperature(
         scores * network.scale, data.label_indices(data.validation)
     )
-    threshold = calibration.threshold(lead(scores), training.settings.max_false_rejects)
+    threshold = calibration.threshold(margin(scores), training.settings.max_false_rejects)
     return Artifact(training.projection, network, data.labels, temperature, threshold, provenance)
 
 

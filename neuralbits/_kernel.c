@@ -286,6 +286,18 @@ static PyObject *Model_scores(Model *self, PyObject *texts)
     return result;
 }
 
+PyDoc_STRVAR(scratch_size_doc,
+             "scratch_size(longest_text)\n--\n\n"
+             "How many bytes of scratch a text of at most so many bytes needs; 0 if none do.");
+
+static PyObject *Model_scratch_size(Model *self, PyObject *longest_text)
+{
+    size_t bytes = PyLong_AsSize_t(longest_text);
+    if (PyErr_Occurred())
+        return NULL;
+    return PyLong_FromSize_t(neuralbits_scratch_size(&self->model, bytes));
+}
+
 /* ---- Explaining ------------------------------------------------------------------------------------ */
 
 /* Write bits as hexadecimal digits, the first bit as the highest of the first digit. */
@@ -421,7 +433,7 @@ static PyObject *project(PyObject *module, PyObject *arguments)
             most = (size_t)each[text] > most ? (size_t)each[text] : most;
             total += (size_t)each[text];
         }
-        scratch_size = neuralbits_scratch_size(&model, most / NEURALBITS_FEATURES_PER_BYTE + 1);
+        scratch_size = neuralbits_scratch_size(&model, most / NEURALBITS_MAX_FEATURES_PER_BYTE + 1);
         if (total != (size_t)features.len / sizeof(uint32_t) || most > total || !scratch_size) {
             PyErr_SetString(PyExc_ValueError, "there are other features than were counted");
         } else {
@@ -455,7 +467,6 @@ static PyObject *project(PyObject *module, PyObject *arguments)
 
 static PyObject *Model_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
 {
-    static const char *const refusals[] = {"", "foreign", "newer", "malformed", "unsupported"};
     PyObject *file, *labels, *prediction_type, *intent_type;
     neuralbits_status status;
     Model *self;
@@ -478,7 +489,7 @@ static PyObject *Model_new(PyTypeObject *type, PyObject *arguments, PyObject *ke
     }
     status = neuralbits_open(&self->model, self->file.buf, (size_t)self->file.len);
     if (status != NEURALBITS_OK)
-        PyErr_SetString(PyExc_ValueError, refusals[status]);
+        PyErr_SetString(PyExc_ValueError, neuralbits_status_text(status));
     else if (PyTuple_Size(labels) != (Py_ssize_t)neuralbits_intents(&self->model))
         PyErr_Format(PyExc_ValueError, "%zd labels for %u intents", PyTuple_Size(labels),
                      (unsigned)neuralbits_intents(&self->model));
@@ -503,6 +514,7 @@ static void Model_dealloc(Model *self)
 static PyMethodDef Model_methods[] = {
     {"classify", (PyCFunction)(void (*)(void))Model_classify, METH_VARARGS, classify_doc},
     {"scores", (PyCFunction)(void (*)(void))Model_scores, METH_O, scores_doc},
+    {"scratch_size", (PyCFunction)(void (*)(void))Model_scratch_size, METH_O, scratch_size_doc},
     {"explain", (PyCFunction)(void (*)(void))Model_explain, METH_O, explain_doc},
     {NULL, NULL, 0, NULL},
 };

@@ -45,7 +45,7 @@ class Artifact:
     temperature: float
     """What calibrates the logits: they are divided by it."""
     threshold: float
-    """The least lead of the greatest score of an answer that counts as in scope."""
+    """The least margin of the greatest score of an answer that counts as in scope."""
     provenance: dict[str, Any]
     """Where it comes from: data, seed, versions, measured figures. A JSON object."""
     digest: str = ""

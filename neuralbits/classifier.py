@@ -105,7 +105,7 @@ class Classifier:
 
         Raises:
             TypeError: ``text`` isn't a string.
-            ValueError: it has more than `neuralbits.explanation.MOST_NGRAMS` different n-grams, as
+            ValueError: it has more than `neuralbits.explanation.MAX_NGRAMS` different n-grams, as
                 texts of more than some thousand characters may.
         """
         if not isinstance(text, str):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from neuralbits.errors import NeuralbitsError
 
-MOST_NGRAMS = 2_048
+MAX_NGRAMS = 2_048
 """A text with more different ones isn't explained: for each it is scored once more, which takes
 time, and of a part of them the strongest might be missing."""
 
@@ -18,7 +18,7 @@ class NgramInfluence:
     """An n-gram, and what it did for the answer."""
 
     ngram: str
-    """As it was observed, normalised. Spaces are the bounds of tokens."""
+    """Its text, normalised. Spaces are the bounds of tokens."""
     family: str
     """``words``, ``word_bigrams``, ``skip_bigrams`` or ``characters`` (docs/projection.md)."""
     influence: float
@@ -41,7 +41,7 @@ class Explanation:
     second_bits: str
     """Likewise the second bits, which say whether a sum is large; empty if ``code_bits`` is 1."""
     functions: int
-    """How many functions there are, without those that were removed."""
+    """How many functions there are, without pruned ones."""
     dimensions: int
     """How many bits of ``bits`` each of them has: d, or 2^d in blocks."""
     ngrams: tuple[NgramInfluence, ...]
@@ -54,6 +54,6 @@ class TooVaried(NeuralbitsError):
 
     def __init__(self) -> None:
         super().__init__(
-            f"the text has more than {MOST_NGRAMS:,} different n-grams, too many to leave out one "
+            f"the text has more than {MAX_NGRAMS:,} different n-grams, too many to leave out one "
             "by one; ask for the explanation of a shorter text"
         )

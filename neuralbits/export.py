@@ -24,9 +24,9 @@ RECORD = "neuralbits-export.json"
 """Lists what was written, so that the next export can tell it from what somebody else wrote."""
 
 SHARED = Path(__file__).with_name("exported")
-LONGEST_TEXT = 255
+MAX_TEXT_BYTES = 255
 """Bytes; the scratch buffer of the header is for such texts."""
-_MOST_LAYERS = 4
+_MAX_LAYERS = 4
 
 
 class ExportError(NeuralbitsError):
@@ -73,8 +73,8 @@ def _check(artifact: str, layers: list[dict[str, Any]]) -> None:
     """
     if any(layer["precision"] == "float" for layer in layers):
         reason = "has float weights; train it with 8-bit ones or less"
-    elif len(layers) > _MOST_LAYERS:
-        reason = f"has {len(layers)} layers; train it with at most {_MOST_LAYERS}"
+    elif len(layers) > _MAX_LAYERS:
+        reason = f"has {len(layers)} layers; train it with at most {_MAX_LAYERS}"
     else:
         return
     raise ExportError(f"can't export {artifact}: the kernel in C can't read it, as it {reason}")
@@ -97,8 +97,8 @@ def _as_c(
         version=neuralbits.__version__,
         size=len(content),
         intents=len(held.labels),
-        longest=LONGEST_TEXT,
-        scratch=scratch_size(held.projection, layers, LONGEST_TEXT),
+        longest=MAX_TEXT_BYTES,
+        scratch=scratch_size(held.projection, layers, MAX_TEXT_BYTES),
     )
     numbers = [str(byte) for byte in content]
     rows = (",".join(numbers[start : start + 24]) for start in range(0, len(numbers), 24))

@@ -86,15 +86,15 @@ def read(bits: npt.NDArray[np.uint8], dtype: type[_Float]) -> npt.NDArray[_Float
     return values
 
 
-def lead(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return how far the greatest score of each text leads all of its scores, in sum.
+def margin(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return how far the greatest score of each text lies above all of its scores, in sum.
 
     Shape (B, C) in, (B,) out: Σᵢ (maxⱼ sⱼ − sᵢ), the maximum above the mean, C times. Like the
     softmax, and unlike the maximum itself, it is blind to what all scores have in common, which
     training leaves open.
     """
-    leads: npt.NDArray[np.float64] = (scores.max(axis=1, keepdims=True) - scores).sum(axis=1)
-    return leads
+    margins: npt.NDArray[np.float64] = (scores.max(axis=1, keepdims=True) - scores).sum(axis=1)
+    return margins
 
 
 def probabilities(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -12,8 +12,8 @@ import mmh3
 import numpy as np
 import numpy.typing as npt
 
-SHORTEST_CHARACTER_NGRAM = 2
-LONGEST_CHARACTER_NGRAM = 5
+MIN_CHARACTER_NGRAM = 2
+MAX_CHARACTER_NGRAM = 5
 
 
 Ngram = tuple[str, int, int]
@@ -21,13 +21,13 @@ Ngram = tuple[str, int, int]
 
 
 def _words(tokens: Sequence[str]) -> Iterator[Ngram]:
-    """Observe single tokens."""
+    """Extract single tokens."""
     for place, token in enumerate(tokens):
         yield token, place, place
 
 
 def _word_bigrams(tokens: Sequence[str]) -> Iterator[Ngram]:
-    """Observe neighbouring tokens; the sentence begins and ends with an empty one."""
+    """Extract neighbouring tokens; the sentence begins and ends with an empty one."""
     if tokens:
         last = len(tokens) - 1
         yield f" {tokens[0]}", 0, 0
@@ -37,16 +37,16 @@ def _word_bigrams(tokens: Sequence[str]) -> Iterator[Ngram]:
 
 
 def _skip_bigrams(tokens: Sequence[str]) -> Iterator[Ngram]:
-    """Observe tokens with one other token between them."""
+    """Extract tokens with one other token between them."""
     for place in range(len(tokens) - 2):
         yield f"{tokens[place]} {tokens[place + 2]}", place, place + 2
 
 
 def _characters(tokens: Sequence[str]) -> Iterator[Ngram]:
-    """Observe the runs of 2 to 5 characters of each token between its bounds, which are spaces."""
+    """Extract the runs of 2 to 5 characters of each token between its bounds, which are spaces."""
     for place, token in enumerate(tokens):
         bounded = f" {token} "
-        for length in range(SHORTEST_CHARACTER_NGRAM, LONGEST_CHARACTER_NGRAM + 1):
+        for length in range(MIN_CHARACTER_NGRAM, MAX_CHARACTER_NGRAM + 1):
             for start in range(len(bounded) - length + 1):
                 yield bounded[start : start + length], place, place
 
@@ -69,7 +69,7 @@ def features(tokens: Sequence[str], families: Iterable[str]) -> npt.NDArray[np.u
     """Hash the n-grams of a text, each as often as it occurs.
 
     Returns:
-        Shape (n,), uint32: the n observed n-grams; none for a text without tokens.
+        Shape (n,), uint32: the n extracted n-grams; none for a text without tokens.
     """
     hashes = [
         feature(ngram, family) for family in families for ngram, _, _ in FAMILIES[family](tokens)

@@ -20,7 +20,7 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 LIMITS: dict[Precision, int] = {"binary": 1, "ternary": 1, "int4": 7, "int8": 127}
 """The largest magnitude of a weight, by precision."""
 
-MOST_SPARSE = 1 << 22
+MAX_SPARSE = 1 << 22
 """A layer of more weights is stored densely, so that no small file unfolds to gigabytes."""
 
 _VALUE_BITS: dict[Precision, int] = {"ternary": 1, "int4": 4, "int8": 8, "float": 32}
@@ -62,7 +62,7 @@ def pack(weights: npt.NDArray[Any], precision: Precision) -> npt.NDArray[Any]:
     if precision == "float":
         weights = on_grid(weights)
     dense = _pack_densely(weights, precision)
-    if precision == "binary" or weights.size > MOST_SPARSE:
+    if precision == "binary" or weights.size > MAX_SPARSE:
         return dense
     sparse = _pack_sparsely(weights.ravel(), precision)
     return sparse if sparse.nbytes < dense.nbytes else dense
@@ -168,8 +168,8 @@ def _unpack_sparsely(
     size = shape[0] * shape[1]
     if precision == "binary" or stored.dtype != np.uint8 or len(stored) < _HEADER:
         raise ValueError(f"{precision} weights of shape {stored.shape} and type {stored.dtype}")
-    if size > MOST_SPARSE:
-        raise ValueError(f"{size} weights in a sparse layer, more than {MOST_SPARSE}")
+    if size > MAX_SPARSE:
+        raise ValueError(f"{size} weights in a sparse layer, more than {MAX_SPARSE}")
     width, count = int(stored[0]), int.from_bytes(stored[1:_HEADER].tobytes(), "little")
     gaps_from = _HEADER + -(-count * _VALUE_BITS[precision] // 8)
     if not 1 <= width <= 8 or count > size or gaps_from > len(stored):

@@ -20,7 +20,7 @@ class Prediction:
     confidence: float
     """Its calibrated probability."""
     in_scope: bool
-    """Whether the lead of the intent's score over the others reaches the artifact's threshold;
+    """Whether the margin of the intent's score over the others reaches the artifact's threshold;
     never for a text without tokens.
 
     The scores, not the confidence: a softmax is sure of one intent as soon as the others are less

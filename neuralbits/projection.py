@@ -1,7 +1,7 @@
 """The projection: hashed features in, neural bits out.
 
 Ravi 2017 (arXiv:1708.00630), section 3.1: T random functions of d dimensions each turn the
-observed n-grams x into T·d sums ``<x, P_k>``, and each sum into a bit, its sign, where the matrix P
+n-grams x into T·d sums ``<x, P_k>``, and each sum into a bit, its sign, where the matrix P
 is drawn by hashing and never stored. Two things are added, and measured in docs/accuracy.md: a
 second bit says whether the sum is a large one (coding for random projections, Li et al. 2014,
 arXiv:1403.8144), and an n-gram takes part in one of every ``stride`` functions alone, which saves
@@ -60,7 +60,7 @@ class Projection:
     stride: int = 16
     """An n-gram takes part in one of every so many functions: a power of two."""
     families: tuple[str, ...] = ("words", "word_bigrams", "characters")
-    """The families of n-grams that are observed."""
+    """The families of n-grams that are extracted."""
     blocks: bool = False
     """Whether the bits of a function are one number, an index into 2^d learned rows (section 3.1 of
     Ravi 2017): 2^d bits then stand for them, of which only the one with that number is 1."""
@@ -113,13 +113,13 @@ class Projection:
 
     @property
     def kept(self) -> tuple[int, ...]:
-        """The functions that are computed, rising: those that weren't removed."""
+        """The functions that are computed, rising: those that aren't pruned."""
         removed = set(self.removed)
         return tuple(each for each in range(self.functions) if each not in removed)
 
     @property
     def sums(self) -> int:
-        """T·d, the number of sums; those of removed functions don't count."""
+        """T·d, the number of sums; those of pruned functions don't count."""
         return (self.functions - len(self.removed)) * self.dimensions
 
     @property
@@ -133,7 +133,7 @@ class Projection:
         return self.sums // self.dimensions * 2**self.dimensions if self.blocks else self.sums
 
     def features(self, text: str) -> npt.NDArray[np.uint32]:
-        """Observe the n-grams of a text: shape (n,), uint32."""
+        """Extract the n-grams of a text: shape (n,), uint32."""
         return ngrams.features(tokens(text), self.families)
 
     def draw(
@@ -164,14 +164,14 @@ class Projection:
         return choices, signs[:, :, : self.dimensions]
 
     def project(self, features: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint8]:
-        """Turn observed n-grams, shape (n,), into neural bits, shape (b, T·d), each 0 or 1.
+        """Turn n-grams, shape (n,), into neural bits, shape (b, T·d), each 0 or 1.
 
         `vote` adds up their votes, and `code` turns the sums into bits.
         """
         return self.code(self.vote(features))
 
     def vote(self, features: npt.NDArray[np.uint32]) -> npt.NDArray[np.int32]:
-        """Return the sums of observed n-grams, shape (n,) in, (T·d,) out.
+        """Return the sums of n-grams, shape (n,) in, (T·d,) out.
 
         In each function the features that take part in it vote, dimension by dimension, with
         their signs.
@@ -187,7 +187,7 @@ class Projection:
         return self.keep(sums.reshape(-1).astype(np.int32))
 
     def keep(self, sums: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-        """Leave out the sums of removed functions, which nobody has to compute.
+        """Leave out the sums of pruned functions.
 
         Of all functions, shape (..., T·d), in; of those that are kept, in their order, out.
         """

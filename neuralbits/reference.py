@@ -8,8 +8,8 @@ import numpy.typing as npt
 
 from neuralbits.artifact import Artifact
 from neuralbits.classifier import Classifier
-from neuralbits.explanation import MOST_NGRAMS, Explanation, NgramInfluence, TooVaried
-from neuralbits.network import lead, log_odds, probabilities
+from neuralbits.explanation import MAX_NGRAMS, Explanation, NgramInfluence, TooVaried
+from neuralbits.network import log_odds, margin, probabilities
 from neuralbits.ngrams import counted, feature
 from neuralbits.prediction import IntentConfidence, Prediction
 from neuralbits.text import tokens
@@ -41,7 +41,7 @@ class Reference:
     def scores(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
         """Score every intent for each text: shape (N, C)."""
         chunks = (texts[start : start + _CHUNK] for start in range(0, len(texts), _CHUNK))
-        return np.concatenate([self._scores(self._observe(chunk)) for chunk in chunks])
+        return np.concatenate([self._scores(self._extract(chunk)) for chunk in chunks])
 
     def explain(self, text: str) -> Explanation:
         """Tell what each n-gram of a text did for its answer.
@@ -51,7 +51,7 @@ class Reference:
         """
         artifact, projection = self._artifact, self._artifact.projection
         occurring = counted(tokens(text), projection.families)
-        if len(occurring) > MOST_NGRAMS:
+        if len(occurring) > MAX_NGRAMS:
             raise TooVaried
         sums = projection.vote(projection.features(text))
         bits = projection.code(sums)
@@ -75,28 +75,28 @@ class Reference:
             ngrams=tuple(sorted(influences, key=lambda each: -abs(each.influence))),
         )
 
-    def _observe(self, texts: Sequence[str]) -> list[npt.NDArray[np.uint32]]:
+    def _extract(self, texts: Sequence[str]) -> list[npt.NDArray[np.uint32]]:
         return [self._artifact.projection.features(text) for text in texts]
 
-    def _scores(self, observed: list[npt.NDArray[np.uint32]]) -> npt.NDArray[np.float64]:
-        bits = np.stack([self._artifact.projection.project(features) for features in observed])
+    def _scores(self, features: list[npt.NDArray[np.uint32]]) -> npt.NDArray[np.float64]:
+        bits = np.stack([self._artifact.projection.project(each) for each in features])
         return self._artifact.network.scores(bits)
 
     def _classify(self, texts: Sequence[str], top_k: int) -> list[Prediction]:
-        artifact, observed = self._artifact, self._observe(texts)
-        scores = self._scores(observed)
+        artifact, features = self._artifact, self._extract(texts)
+        scores = self._scores(features)
         confidences = probabilities(scores * (artifact.network.scale / artifact.temperature))
-        familiar = lead(scores) >= artifact.threshold
+        familiar = margin(scores) >= artifact.threshold
         # The first of equals wins, so the order doesn't hang on a sorting algorithm.
         ranking = np.argsort(-scores, axis=1, kind="stable")[:, :top_k]
         predictions = []
-        for features, row, ranked, reached in zip(
-            observed, confidences, ranking, familiar, strict=True
+        for each, row, ranked, reached in zip(
+            features, confidences, ranking, familiar, strict=True
         ):
             intents = tuple(
                 IntentConfidence(artifact.labels[label], float(row[label])) for label in ranked
             )
             best = intents[0]
-            in_scope = len(features) > 0 and bool(reached)
+            in_scope = len(each) > 0 and bool(reached)
             predictions.append(Prediction(best.intent, best.confidence, in_scope, intents))
         return predictions

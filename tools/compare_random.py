@@ -26,7 +26,7 @@ import numpy as np
 
 from neuralbits import _unicode, artifact
 from neuralbits.artifact import Artifact
-from neuralbits.network import lead
+from neuralbits.network import margin
 from neuralbits.ngrams import FAMILIES
 from neuralbits.projection import Projection
 from tests.kernel.test_kernel import make, words
@@ -140,13 +140,13 @@ def by_reference(held: Artifact, given: Sequence[bytes]) -> Iterator[dict[str, A
     observed = [held.projection.features(read(text)) for text in given]
     bits = [held.projection.project(features) for features in observed]
     scores = held.network.scores(np.stack(bits))
-    for features, each, row, led in zip(observed, bits, scores, lead(scores), strict=True):
+    for features, each, row, led in zip(observed, bits, scores, margin(scores), strict=True):
         yield {
             "features": len(features),
             "bits": words(each),
             "scores": row.astype(int).tolist(),
             "intent": int(row.argmax()),
-            "lead": int(led),
+            "margin": int(led),
             "in_scope": bool(len(features) and led >= held.threshold),
         }
 

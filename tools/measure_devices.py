@@ -51,7 +51,7 @@ READY = np.dtype(
 )
 ANSWERED = np.dtype(
     [
-        ("lead", "<i8"),
+        ("margin", "<i8"),
         *((name, "<u4") for name in ("intent", "in_scope", "ticks", "stack_bytes")),
     ]
 )

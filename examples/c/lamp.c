@@ -7,7 +7,7 @@
 #include "home_assistant_en_model.h"
 #include "neuralbits.h"
 
-#define LONGEST_TEXT 255 /* what HOME_ASSISTANT_EN_SCRATCH does for */
+#define MAX_TEXT_BYTES 255 /* what HOME_ASSISTANT_EN_SCRATCH does for */
 
 static uint64_t scratch[HOME_ASSISTANT_EN_SCRATCH / 8]; /* so it is aligned to 8 */
 static int32_t scores[HOME_ASSISTANT_EN_INTENTS];
@@ -15,7 +15,7 @@ static neuralbits_model model;
 
 int main(void)
 {
-    char text[LONGEST_TEXT + 1];
+    char text[MAX_TEXT_BYTES + 1];
     int on = 0;
     if (neuralbits_open(&model, home_assistant_en_model, sizeof home_assistant_en_model))
         return 1;

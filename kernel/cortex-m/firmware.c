@@ -8,8 +8,8 @@
 
 #include "../neuralbits.h"
 
-#define LONGEST_TEXT 256
-#define MOST_INTENTS 256
+#define MAX_TEXT_BYTES 256
+#define MAX_INTENTS 256
 
 __asm__(".section .rodata.artifact, \"a\"\n"
         "artifact: .incbin \"" ARTIFACT "\"\n"
@@ -27,7 +27,7 @@ typedef struct {
 } ready;
 
 typedef struct {
-    int64_t lead;
+    int64_t margin;
     uint32_t intent, in_scope;
     uint32_t ticks, stack_bytes;
 } answered;
@@ -125,8 +125,8 @@ static uint32_t stack_used(void)
 void _start(void)
 {
     static neuralbits_model model;
-    static char text[LONGEST_TEXT];
-    static int32_t scores[MOST_INTENTS];
+    static char text[MAX_TEXT_BYTES];
+    static int32_t scores[MAX_INTENTS];
     uint32_t in = console(TO_READ), out = console(TO_WRITE), start, bytes;
     size_t scratch_size = (uintptr_t)stack_bottom - (uintptr_t)spare;
     neuralbits_answer answer;
@@ -140,20 +140,20 @@ void _start(void)
     first.status = neuralbits_open(&model, artifact, (size_t)(artifact_end - artifact));
     first.ticks = ticks_since(start);
     first.stack_bytes = stack_used();
-    first.longest_text = LONGEST_TEXT;
+    first.longest_text = MAX_TEXT_BYTES;
     first.model_bytes = sizeof model;
     first.loop_instructions = LOOP_INSTRUCTIONS;
     if (first.status == NEURALBITS_OK) {
         first.intents = neuralbits_intents(&model);
-        first.scratch_bytes = (uint32_t)neuralbits_scratch_size(&model, LONGEST_TEXT);
+        first.scratch_bytes = (uint32_t)neuralbits_scratch_size(&model, MAX_TEXT_BYTES);
     }
     write(out, &first, sizeof first);
-    if (first.status != NEURALBITS_OK || first.intents > MOST_INTENTS ||
+    if (first.status != NEURALBITS_OK || first.intents > MAX_INTENTS ||
         !first.scratch_bytes || first.scratch_bytes > scratch_size)
         leave(FAILED);
 
     while (read(in, &bytes, sizeof bytes)) {
-        if (bytes > LONGEST_TEXT || !read(in, text, bytes))
+        if (bytes > MAX_TEXT_BYTES || !read(in, text, bytes))
             leave(FAILED);
         paint();
         start = SYSTICK[2];
@@ -161,7 +161,7 @@ void _start(void)
             leave(FAILED);
         each.ticks = ticks_since(start);
         each.stack_bytes = stack_used();
-        each.lead = answer.lead;
+        each.margin = answer.margin;
         each.intent = answer.intent;
         each.in_scope = (uint32_t)answer.in_scope;
         write(out, &each, sizeof each);

@@ -46,9 +46,9 @@ typedef struct {
 /* It reads an n-gram as a double and 32-bit numbers, too. */
 typedef char ngrams_have_40_bytes[sizeof(neuralbits_ngram) == 40 ? 1 : -1];
 
-EXPORTED(most_ngrams) uint32_t most_ngrams(void)
+EXPORTED(max_ngrams) uint32_t max_ngrams(void)
 {
-    return NEURALBITS_MOST_NGRAMS;
+    return NEURALBITS_MAX_NGRAMS;
 }
 
 EXPORTED(explain_scratch_size) size_t explain_scratch_size(size_t longest_text)

@@ -33,7 +33,7 @@ def temperature(logits: npt.NDArray[np.float64], labels: npt.NDArray[np.intp]) -
     return float(np.exp(found.x))
 
 
-def threshold(leads: npt.NDArray[np.float64], max_false_rejects: float) -> float:
+def threshold(margins: npt.NDArray[np.float64], max_false_rejects: float) -> float:
     """Return the largest threshold that is sure to take few in-scope texts for out-of-scope ones.
 
     Of N texts, k of which lie below the threshold, one can be `CONFIDENCE` sure that no more than a
@@ -41,12 +41,12 @@ def threshold(leads: npt.NDArray[np.float64], max_false_rejects: float) -> float
     ≤ 1 − `CONFIDENCE` (the exact bound of Clopper and Pearson 1934).
 
     Args:
-        leads: shape (N,), the lead of the greatest score of in-scope texts, or what else decides.
+        margins: shape (N,), those of in-scope texts, or what else decides.
         max_false_rejects: α, the share of such texts that may fall below the threshold.
 
     Returns:
-        The lead of one of the texts. The least one if N is too small for anything to be sure.
+        The margin of one of the texts. The least one if N is too small for anything to be sure.
     """
-    chances = binom.cdf(np.arange(len(leads)), len(leads), max_false_rejects)
+    chances = binom.cdf(np.arange(len(margins)), len(margins), max_false_rejects)
     allowed = int(np.sum(chances <= 1 - CONFIDENCE)) - 1
-    return float(np.sort(leads)[max(allowed, 0)])
+    return float(np.sort(margins)[max(allowed, 0)])

@@ -2,8 +2,8 @@
 
 Precision, recall, F1, ROC and the confusion matrix are scikit-learn's. The expected calibration
 error is that of Guo et al. 2017, "On Calibration of Modern Neural Networks" (arXiv:1706.04599).
-Out-of-scope detection takes in-scope texts as the positives. What tells them apart is the lead of a
-text's greatest score, where Hendrycks et al. 2022 (arXiv:1911.11132) take that score itself.
+Out-of-scope detection takes in-scope texts as the positives. What tells them apart is the margin of
+a text's greatest score, where Hendrycks et al. 2022 (arXiv:1911.11132) take that score itself.
 
 Every rate is a fraction between 0 and 1.
 """
@@ -22,7 +22,7 @@ from sklearn import metrics
 
 from neuralbits.classifier import Classifier
 from neuralbits.errors import NeuralbitsError
-from neuralbits.network import lead
+from neuralbits.network import margin
 
 CALIBRATION_BINS, WORST_CONFUSIONS, WORST_INTENTS, ROC_POINTS, TIMED_TEXTS = 15, 20, 20, 200, 1000
 
@@ -69,7 +69,7 @@ class Confusion:
 
 @dataclass(frozen=True, slots=True)
 class OutOfScope:
-    """How well the lead of its greatest score tells an out-of-scope text from an in-scope one."""
+    """How well the margin of its greatest score tells an out-of-scope text from an in-scope one."""
 
     texts: int
     """How many out-of-scope texts there are."""
@@ -77,11 +77,11 @@ class OutOfScope:
     fpr_at_95_tpr: float
     """The share of them that is accepted where at least 95 % of the in-scope texts are."""
     threshold: float
-    """The least lead that is accepted."""
+    """The least margin that is accepted."""
     oos_recall: float
-    """The share of the out-of-scope texts whose lead lies below the threshold."""
+    """The share of the out-of-scope texts whose margin lies below the threshold."""
     false_reject_rate: float
-    """The share of the in-scope texts whose lead does."""
+    """The share of the in-scope texts whose margin does."""
     roc: tuple[tuple[float, float], ...]
     """At most `ROC_POINTS` points (false positive rate, true positive rate) of the curve."""
 
@@ -188,7 +188,7 @@ def evaluate(
 
 
 def out_of_scope(inside: ArrayLike, outside: ArrayLike, threshold: float) -> OutOfScope:
-    """Measure how well a figure such as the lead tells in-scope texts from out-of-scope ones.
+    """Measure how well a figure such as the margin tells in-scope texts from out-of-scope ones.
 
     Args:
         inside: shape (N,), the figure of in-scope texts.
@@ -227,17 +227,17 @@ def evaluate_scorer(
         labels: shape (N,), the places of their intents in ``classes``.
         classes: the scorer's intents.
         outside: texts of no intent.
-        threshold: the least lead that is accepted.
+        threshold: the least margin that is accepted.
     """
 
-    def leads(texts: Sequence[str]) -> NDArray[np.float64]:
-        return lead(scorer.scores(texts))
+    def margins(texts: Sequence[str]) -> NDArray[np.float64]:
+        return margin(scorer.scores(texts))
 
     return evaluate(
         scorer.probabilities(texts),
         labels,
         classes,
-        out_of_scope(leads(texts), leads(outside), threshold) if outside else None,
+        out_of_scope(margins(texts), margins(outside), threshold) if outside else None,
     )
 
 

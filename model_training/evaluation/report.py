@@ -290,12 +290,12 @@ def _out_of_scope(evaluation: Evaluation, split: str) -> str:
         axes.legend()
 
     return (
-        f"<p>Below the artifact's threshold, a lead of {outside.threshold:,.6g}, lie "
+        f"<p>Below the artifact's threshold, a margin of {outside.threshold:,.6g}, lie "
         f"<strong>{percent(outside.oos_recall)}</strong> of {outside.texts:,} out-of-scope texts "
         f"(OOS recall) and {percent(outside.false_reject_rate)} of the {escape(split)} split's "
         f"{evaluation.examples:,} examples (false-reject rate). Where 95 % of those are accepted, "
         f"{percent(outside.fpr_at_95_tpr)} of the out-of-scope texts are, too.</p>"
-        f"{_chart(f'ROC curve of the lead; area below it: {outside.auroc:.4f}', roc)}"
+        f"{_chart(f'ROC curve of the margin; area below it: {outside.auroc:.4f}', roc)}"
     )
 
 

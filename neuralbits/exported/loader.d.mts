@@ -8,7 +8,7 @@ export interface IntentConfidence {
 
 /** What the classifier makes of a text: the likeliest intent, and what the service answers beside it. */
 export interface Prediction extends IntentConfidence {
-  /** Whether the score's lead over the others reaches the model's threshold. */
+  /** Whether the score's margin over the others reaches the model's threshold. */
   in_scope: boolean;
   /** The topK likeliest intents, the likeliest first. */
   intents: IntentConfidence[];
@@ -16,7 +16,7 @@ export interface Prediction extends IntentConfidence {
 
 /** An n-gram, and what it did for the answer. */
 export interface NgramInfluence {
-  /** As it was observed, normalised; spaces are the bounds of tokens. */
+  /** Its text, normalised; spaces are the bounds of tokens. */
   ngram: string;
   family: "words" | "word_bigrams" | "skip_bigrams" | "characters";
   /** By how much the log-odds of the text's intent fall without it: above 0 it spoke for the intent. */

@@ -71,7 +71,7 @@ export async function load(source = new URL("./example.wasm", import.meta.url)) 
     const found = kernel.explain(textAt, bytes, scratchAt);
     if (found === 0) {
       throw new RangeError(
-        `the text has more than ${kernel.most_ngrams().toLocaleString("en")} different n-grams, ` +
+        `the text has more than ${kernel.max_ngrams().toLocaleString("en")} different n-grams, ` +
           "too many to leave out one by one; ask for the explanation of a shorter text",
       );
     }

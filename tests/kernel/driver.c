@@ -45,8 +45,8 @@ static int answer(const neuralbits_model *model, const char *text, size_t bytes)
         printf("], \"probabilities\": [");
         for (i = 0; i < intents; i++)
             printf("%s%.17g", i ? ", " : "", probabilities[i]);
-        printf("], \"intent\": %" PRIu32 ", \"lead\": %lld, \"in_scope\": %s}\n", found.intent,
-               (long long)found.lead, found.in_scope ? "true" : "false");
+        printf("], \"intent\": %" PRIu32 ", \"margin\": %lld, \"in_scope\": %s}\n", found.intent,
+               (long long)found.margin, found.in_scope ? "true" : "false");
     }
     free(probabilities);
     free(scores);
@@ -72,8 +72,8 @@ static int explain(const neuralbits_model *model, const char *text, size_t bytes
     if (status == NEURALBITS_TOO_VARIED) {
         printf("%d\n", (int)status);
     } else if (!status) {
-        printf("{\"intent\": %" PRIu32 ", \"lead\": %lld, \"bits\": [", found.answer.intent,
-               (long long)found.answer.lead);
+        printf("{\"intent\": %" PRIu32 ", \"margin\": %lld, \"bits\": [", found.answer.intent,
+               (long long)found.answer.margin);
         for (i = 0; i < words; i++)
             printf("%s%llu", i ? ", " : "", (unsigned long long)found.bits[i]);
         printf("], \"ngrams\": [");

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from neuralbits import _unicode, artifact, ngrams, reference
 from neuralbits.artifact import Artifact
 from neuralbits.explanation import Explanation
-from neuralbits.network import Activation, Layer, Network, lead, probabilities
+from neuralbits.network import Activation, Layer, Network, margin, probabilities
 from neuralbits.ngrams import FAMILIES
 from neuralbits.packing import Precision
 from neuralbits.projection import Projection
@@ -37,8 +37,8 @@ TEXTS = [*(text for texts in UTTERANCES.values() for text in texts), "", "?!", "
 
 BUILDS = {
     "fastest": ["-O3"],
-    "avx2": ["-O3", "-DVERSIONS=1"],
-    "plain": ["-O2", "-DVERSIONS=0"],
+    "avx2": ["-O3", "-DNEURALBITS_SIMD=1"],
+    "plain": ["-O2", "-DNEURALBITS_SIMD=0"],
     "sanitized": SANITIZED,
 }
 
@@ -92,7 +92,7 @@ def assert_alike(driver: Driver, held: Artifact, texts: Sequence[str]) -> None:
     assert [answer["features"] for answer in answers] == expected.features
     assert [answer["bits"] for answer in answers] == expected.bits
     assert [answer["scores"] for answer in answers] == expected.scores.tolist()
-    assert [answer["lead"] for answer in answers] == lead(expected.scores).tolist()
+    assert [answer["margin"] for answer in answers] == margin(expected.scores).tolist()
     assert [answer["intent"] for answer in answers] == expected.intents
     assert [answer["in_scope"] for answer in answers] == expected.in_scope
     shares = probabilities(expected.scores * (held.network.scale / held.temperature))

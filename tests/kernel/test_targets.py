@@ -17,7 +17,7 @@ import pytest
 import neuralbits
 from neuralbits import artifact
 from neuralbits.errors import NeuralbitsError
-from neuralbits.network import lead
+from neuralbits.network import margin
 from neuralbits.packing import Precision
 from neuralbits.projection import Projection
 from tests.kernel.test_kernel import (  # noqa: F401 (its tests, with the driver below)
@@ -102,7 +102,7 @@ def assert_those_of_this_machine(
     classifier = neuralbits.load(CLINC150)
     expected = classifier.scores(texts)
     assert np.array_equal(scores, expected)
-    assert np.array_equal(answers["lead"], lead(expected))
+    assert np.array_equal(answers["margin"], margin(expected))
     predictions = classifier.classify_batch(texts)
     labels = classifier.manifest.labels
     assert [labels[intent] for intent in answers["intent"]] == [each.intent for each in predictions]
@@ -113,7 +113,7 @@ def assert_those_of_this_machine(
 @pytest.mark.parametrize("driver", [aarch64], ids=["aarch64"], indirect=True)
 def test_a_program_answers_as_this_machine_does(driver: Driver, texts: list[str]) -> None:
     answers = driver.answer(CLINC150.read_bytes(), texts)
-    fields = {name: [answer[name] for answer in answers] for name in ("lead", "intent", "in_scope")}
+    fields = {name: [answer[name] for answer in answers] for name in ("margin", "intent", "in_scope")}
     assert_those_of_this_machine(texts, np.array([each["scores"] for each in answers]), fields)
 
 

@@ -30,7 +30,9 @@ GIVEN = [*(text.encode() for text in PLAIN), *islice(texts(Random(2)), 50)]
 
 @pytest.fixture(scope="module")
 def driver() -> Path:
-    return compiled("cc", [*STRICT, "-O1", "-g", "-DVERSIONS=0"])  # Valgrind knows no AVX-512
+    return compiled(
+        "cc", [*STRICT, "-O1", "-g", "-DNEURALBITS_SIMD=0"]
+    )  # Valgrind knows no AVX-512
 
 
 def check(

@@ -67,7 +67,7 @@ def test_the_choice_fits_and_nothing_larger_would(max_size: int, labels: tuple[s
     chosen = fit(max_size, labels)
     functions, units = chosen.projection.functions, chosen.network.widths[0]
     assert size(chosen, labels) <= max_size
-    if units < budget.MOST_UNITS:
+    if units < budget.MAX_UNITS:
         assert size(wider(chosen, units=units + 1), labels) > max_size
     if functions < max(budget.FUNCTIONS):
         twice = wider(chosen, functions=2 * functions, units=budget.MIN_UNITS)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import neuralbits
 from neuralbits import Classifier, artifact, kernel, reference
 from neuralbits.artifact import Artifact
-from neuralbits.network import lead
+from neuralbits.network import margin
 from tests.support.homes import UTTERANCES, make_artifact
 
 
@@ -125,7 +125,7 @@ def test_the_threshold_decides_what_is_in_scope(engine: Callable[[Artifact], Cla
     def in_scope(threshold: float) -> bool:
         return engine(make_artifact(threshold=threshold)).classify("turn off the lamp").in_scope
 
-    (least,) = lead(engine(make_artifact()).scores(["turn off the lamp"]))
+    (least,) = margin(engine(make_artifact()).scores(["turn off the lamp"]))
     assert in_scope(least)
     assert not in_scope(least + 1)
 

@@ -263,7 +263,7 @@ def test_a_text_of_too_many_ngrams_is_refused_in_a_sentence(
     classifier = engine(
         replace(make_artifact(), projection=Projection(16, 64, stride=4, families=("words",)))
     )
-    most = explanation.MOST_NGRAMS
+    most = explanation.MAX_NGRAMS
     words = ["".join(letters) for letters in islice(product("abcdefghijklm", repeat=3), most)]
     assert len(classifier.explain(" ".join(words)).ngrams) == most == 2048
     with pytest.raises(ValueError, match=r"more than 2,048 different n-grams, too many .* shorter"):
@@ -333,4 +333,4 @@ def test_ngrams_are_counted_in_the_order_of_the_families() -> None:
 def test_the_kernel_has_the_families_and_the_bound_of_the_reference() -> None:
     header = (ROOT / "kernel" / "neuralbits.h").read_text()
     assert tuple(FAMILIES) == kernel._FAMILIES
-    assert f"#define NEURALBITS_MOST_NGRAMS {explanation.MOST_NGRAMS} " in header
+    assert f"#define NEURALBITS_MAX_NGRAMS {explanation.MAX_NGRAMS} " in header

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neuralbits.network import Activation, Layer, Network, lead, probabilities
+from neuralbits.network import Activation, Layer, Network, margin, probabilities
 from neuralbits.packing import LIMITS, PRECISIONS, Precision, pack
 
 
@@ -101,12 +101,12 @@ def test_probabilities_add_up_to_1_and_follow_the_scores() -> None:
 
 
 def test_the_lead_is_the_sum_of_the_distances_to_the_greatest_score() -> None:
-    assert lead(np.array([[5.0, -1.0, 2.0], [4.0, 4.0, 4.0]])).tolist() == [9, 0]
+    assert margin(np.array([[5.0, -1.0, 2.0], [4.0, 4.0, 4.0]])).tolist() == [9, 0]
 
 
 def test_what_all_scores_have_in_common_changes_no_lead() -> None:
     scores = np.array([[5.0, -1.0, 2.0]])
-    assert lead(scores + 1000) == lead(scores)
+    assert margin(scores + 1000) == margin(scores)
 
 
 def test_a_high_temperature_levels_probabilities_and_a_low_one_overflows_nothing() -> None:

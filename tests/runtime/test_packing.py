@@ -113,8 +113,8 @@ def test_a_layer_is_stored_sparsely_where_that_is_smaller(
 
 @pytest.mark.parametrize("precision", SPARSE)
 def test_a_layer_of_very_many_weights_is_stored_densely(precision: Precision) -> None:
-    assert pack(np.zeros((2, packing.MOST_SPARSE // 2)), precision).ndim == 1
-    assert pack(np.zeros((2, packing.MOST_SPARSE // 2 + 1)), precision).ndim > 1
+    assert pack(np.zeros((2, packing.MAX_SPARSE // 2)), precision).ndim == 1
+    assert pack(np.zeros((2, packing.MAX_SPARSE // 2 + 1)), precision).ndim > 1
 
 
 SPARSELY = [5, 0, 0, 0, 0, 0, 0, 9, *[0] * 12]
@@ -152,7 +152,7 @@ def test_one_bit_weights_are_never_sparse() -> None:
 
 def test_no_sparse_layer_unfolds_to_more_than_the_most(monkeypatch: pytest.MonkeyPatch) -> None:
     nothing = np.array([1, 0, 0, 0, 0], np.uint8)
-    assert not unpack(nothing, "int8", (2, packing.MOST_SPARSE // 2)).any()
+    assert not unpack(nothing, "int8", (2, packing.MAX_SPARSE // 2)).any()
     with pytest.raises(ValueError, match="more than"):
         unpack(nothing, "int8", (2, 2**60))
 

@@ -58,17 +58,17 @@ def test_the_temperature_stays_within_bounds_where_nothing_or_everything_is_righ
     st.floats(0, 1, exclude_max=True),
 )
 def test_the_threshold_rejects_a_smaller_share_than_is_allowed(
-    leads: npt.NDArray[np.float64], max_false_rejects: float
+    margins: npt.NDArray[np.float64], max_false_rejects: float
 ) -> None:
-    threshold = calibration.threshold(leads, max_false_rejects)
-    assert threshold in leads
-    # A text is in scope if its lead reaches the threshold.
-    assert np.mean(leads < threshold) <= max_false_rejects
+    threshold = calibration.threshold(margins, max_false_rejects)
+    assert threshold in margins
+    # A text is in scope if its margin reaches the threshold.
+    assert np.mean(margins < threshold) <= max_false_rejects
 
 
 def test_a_threshold_breaks_its_promise_on_unseen_texts_once_in_twenty_times() -> None:
     random = np.random.default_rng(0)
-    # Of leads drawn evenly between 0 and 1, as large a share as the threshold itself lies below it.
+    # Of margins drawn evenly from 0 to 1, a share as large as the threshold lies below it.
     thresholds = [calibration.threshold(random.random(300), 0.1) for _ in range(2000)]
     broken = np.mean(np.array(thresholds) > 0.1)
     assert 0.02 < broken < 0.06
@@ -76,8 +76,8 @@ def test_a_threshold_breaks_its_promise_on_unseen_texts_once_in_twenty_times() -
 
 @pytest.mark.parametrize("texts", [1, 73])
 def test_of_too_few_texts_none_is_rejected(texts: int) -> None:
-    leads = np.arange(texts)[::-1]
-    assert calibration.threshold(leads, 0.04) == 0  # 0.96 to the power of 74 is below 0.05
+    margins = np.arange(texts)[::-1]
+    assert calibration.threshold(margins, 0.04) == 0  # 0.96 to the power of 74 is below 0.05
     assert calibration.threshold(np.arange(1000), 0.0) == 0
 
 
