@@ -91,8 +91,7 @@ class Served:
 
 
 def _read(path: Path) -> tuple[bytes, Classifier]:
-    with manifest.naming(path):
-        content = manifest.content_of(path)
+    with manifest.reading(path) as content:
         return content, neuralbits.loads(content)
 
 

@@ -125,18 +125,17 @@ def decode(content: bytes) -> Artifact:
     Raises:
         ArtifactError: they hold none that this version can use; the sentence names no file.
     """
-    contents = manifest.unpack(content)
-    return build(contents, manifest.read(contents, len(content)))
+    return build(manifest.open(content))
 
 
-def build(contents: Contents, said: Manifest) -> Artifact:
-    """Assemble the artifact of a file that was taken apart, and of its manifest.
+def build(contents: Contents) -> Artifact:
+    """Assemble the artifact of a file that was taken apart.
 
     Raises:
         ArtifactError: it is malformed.
     """
     with described_as_malformed():
-        artifact = _build(contents, said)
+        artifact = _build(contents)
         # There is one way to write an artifact: this finds numbers of another type, fields that
         # nobody asked for, and whatever else was taken for something that it isn't.
         if dump(_settings(artifact)) != dump(contents.settings):
@@ -144,8 +143,9 @@ def build(contents: Contents, said: Manifest) -> Artifact:
     return artifact
 
 
-def _build(contents: Contents, said: Manifest) -> Artifact:
+def _build(contents: Contents) -> Artifact:
     """Assemble an artifact, checking every relation between its parts."""
+    said = contents.manifest
     tensors = {
         name: np.frombuffer(tensor.content, tensor.dtype).reshape(tensor.shape)
         for name, tensor in contents.tensors.items()
@@ -232,8 +232,8 @@ def read(path: str | os.PathLike[str]) -> Artifact:
         ArtifactError: the file is missing, unreadable, truncated, altered, foreign, of a newer
             format or malformed.
     """
-    with manifest.naming(path):
-        return decode(manifest.content_of(path))
+    with manifest.reading(path) as content:
+        return decode(content)
 
 
 def write(artifact: Artifact, path: str | os.PathLike[str], *, overwrite: bool = False) -> Artifact:

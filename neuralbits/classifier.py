@@ -1,6 +1,6 @@
 """The classifier: what a user holds."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -33,7 +33,9 @@ class Engine(Protocol):
 
 
 class Classifier:
-    """Classifies texts with one artifact. It is immutable, so threads may share it.
+    """Classifies texts with one artifact.
+
+    It is immutable, so threads may share it, and can be pickled, so processes may, too.
 
     Attributes:
         manifest: what the artifact says of itself.
@@ -42,6 +44,17 @@ class Classifier:
     def __init__(self, manifest: Manifest, engine: Engine) -> None:
         self.manifest = manifest
         self._engine = engine
+
+    def __repr__(self) -> str:
+        return (
+            f"<{type(self).__name__}: {len(self.labels)} intents, {self.manifest.size:,} bytes, "
+            f"{self.backend}, {self.manifest.digest[:19]}>"
+        )
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The intents, in the order of `scores`."""
+        return self.manifest.labels
 
     @property
     def backend(self) -> Literal["kernel", "reference"]:
@@ -62,12 +75,12 @@ class Classifier:
         return self._engine.classify((text,), top_k)[0]
 
     def classify_batch(
-        self, texts: Sequence[str], top_k: int = 1, threads: int = 1
+        self, texts: Iterable[str], top_k: int = 1, threads: int = 1
     ) -> list[Prediction]:
         """Classify texts: for each the very prediction that `classify` gives for it alone.
 
         Args:
-            texts: N of them.
+            texts: N of them, in any iterable.
             top_k: how many intents to name, at least 1.
             threads: how many to work with; the reference gains nothing by them.
 
@@ -77,23 +90,24 @@ class Classifier:
         """
         if isinstance(texts, str):
             raise TypeError("classify_batch takes a list of texts; classify takes one text")
-        if set(map(type, texts)) - {str}:
-            for index, text in enumerate(texts):
+        given = list(texts)
+        if set(map(type, given)) - {str}:
+            for index, text in enumerate(given):
                 if not isinstance(text, str):
                     raise TypeError(f"text {index} is of type {type(text).__name__}, not a string")
         if top_k < 1:
             raise ValueError(_NO_INTENT.format(top_k))
         if threads < 1:
             raise ValueError(f"threads is {threads}; it must be at least 1")
-        threads = min(threads, len(texts) // MIN_PART)
+        threads = min(threads, len(given) // MIN_PART)
         if threads <= 1:
-            return self._engine.classify(texts, top_k)
+            return self._engine.classify(given, top_k)
         from concurrent.futures import ThreadPoolExecutor
 
-        ends = [place * len(texts) // threads for place in range(threads + 1)]
+        ends = [place * len(given) // threads for place in range(threads + 1)]
         with ThreadPoolExecutor(threads) as executor:
             parts = executor.map(
-                lambda start, end: self._engine.classify(texts[start:end], top_k), ends, ends[1:]
+                lambda start, end: self._engine.classify(given[start:end], top_k), ends, ends[1:]
             )
             return list(chain.from_iterable(parts))
 
@@ -112,11 +126,11 @@ class Classifier:
             raise TypeError(_NO_TEXT.format(type(text).__name__))
         return self._engine.explain(text)
 
-    def scores(self, texts: Sequence[str]) -> "npt.NDArray[np.float64]":
+    def scores(self, texts: Iterable[str]) -> "npt.NDArray[np.float64]":
         """Return the score of each intent for each text: shape (N, C), N ≥ 1; needs NumPy."""
-        return self._engine.scores(texts)
+        return self._engine.scores(list(texts))
 
-    def probabilities(self, texts: Sequence[str]) -> "npt.NDArray[np.float64]":
+    def probabilities(self, texts: Iterable[str]) -> "npt.NDArray[np.float64]":
         """Return the probability of each intent likewise."""
         from neuralbits.network import probabilities
 

@@ -79,6 +79,18 @@ def shown(value: object, characters: int = SHOWN_CHARACTERS) -> str:
     return text if len(text) <= characters else text[:characters] + "…"
 
 
+def escaped(text: str, characters: int = 3 * SHOWN_CHARACTERS) -> str:
+    r"""Return untrusted text as a part of a sentence: escaped and cut, without quotes.
+
+    Example:
+        >>> escaped("turn on\x1b[2J")
+        'turn on\\x1b[2J'
+    """
+    start = text[: characters + 1]
+    safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in start)
+    return safe if len(safe) <= characters else safe[:characters] + "…"
+
+
 @contextlib.contextmanager
 def ending_in_a_sentence(program: str) -> Iterator[None]:
     """End a program; what its user can correct is printed as one line, without a traceback.

@@ -9,14 +9,14 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import quote
 
 import neuralbits
-from neuralbits import manifest
+from neuralbits import kernel, manifest
 from neuralbits.errors import NeuralbitsError
 from neuralbits.files import atomic_write, is_own, refuse_foreign, stamped
-from neuralbits.manifest import Manifest
+from neuralbits.manifest import Contents
 
 Format = Literal["c", "wasm"]
 
@@ -40,37 +40,32 @@ def export(artifact: Path, form: Format, folder: Path, *, overwrite: bool = Fals
 
     Raises:
         ArtifactError: the artifact can't be used.
-        ExportError: it can't be exported.
+        ExportError: it can't be exported, or another artifact has its name in C in that folder.
         ForeignFileError: one would replace a file that no export wrote, or that was edited since,
             and ``overwrite`` is false. Nothing was written.
         OSError: the files can't be written.
     """
-    with manifest.naming(artifact):
-        content = manifest.content_of(artifact)
-        held = neuralbits.loads(content).manifest  # so that what is exported is sound
-        layers = manifest.unpack(content).settings["network"]["layers"]
-    _check(str(artifact), layers)
+    with manifest.reading(artifact) as content:
+        neuralbits.loads(content)  # refuses an artifact with a faulty network
+        contents = manifest.open(content)
+    _check(str(artifact), contents)
+    names: dict[str, str] = {}
     if form == "c":
-        if any("\0" in label for label in held.labels):
-            raise ExportError(f"can't export {artifact}: one of its intents has a NUL in its name")
-        files = dict(_as_c(artifact, content, held, layers))
+        files = dict(_as_c(artifact, contents))
+        names = {identifier(artifact.stem): artifact.stem}
     else:
-        files = dict(_as_wasm(artifact, content, held))
-    _write(
-        files,
-        folder,
-        {"artifact": held.digest, "neuralbits": neuralbits.__version__},
-        overwrite=overwrite,
-    )
+        files = dict(_as_wasm(artifact, contents))
+    _write(files, names, folder, contents.manifest.digest, overwrite=overwrite)
     return [folder / name for name in files]
 
 
-def _check(artifact: str, layers: list[dict[str, Any]]) -> None:
+def _check(artifact: str, contents: Contents) -> None:
     """Check that the kernel reads what the reference reads.
 
     Raises:
         ExportError: it doesn't.
     """
+    layers = contents.settings["network"]["layers"]
     if any(layer["precision"] == "float" for layer in layers):
         reason = "has float weights; train it with 8-bit ones or less"
     elif len(layers) > _MAX_LAYERS:
@@ -83,10 +78,18 @@ def _check(artifact: str, layers: list[dict[str, Any]]) -> None:
 # ---- C ---------------------------------------------------------------------------------------
 
 
-def _as_c(
-    artifact: Path, content: bytes, held: Manifest, layers: list[dict[str, Any]]
-) -> Iterator[tuple[str, bytes]]:
-    """Give the files of a C export: the kernel, the model as C, and a program for a desk."""
+def _as_c(artifact: Path, contents: Contents) -> Iterator[tuple[str, bytes]]:
+    """Give the files of a C export: the kernel, the model as C, and a program for a desk.
+
+    Raises:
+        ExportError: there is no compiled kernel to ask for the size of the scratch buffer.
+    """
+    if not kernel.COMPILED:
+        raise ExportError(
+            f"can't export {artifact} as C without the compiled kernel: install a wheel of "
+            "neuralbits, or a C compiler and neuralbits again"
+        )
+    content, held = contents.content, contents.manifest
     for name in ("neuralbits.h", "neuralbits.c", "unicode.h"):
         yield name, (SHARED / "kernel" / name).read_bytes()
     name = identifier(artifact.stem)
@@ -98,7 +101,7 @@ def _as_c(
         size=len(content),
         intents=len(held.labels),
         longest=MAX_TEXT_BYTES,
-        scratch=scratch_size(held.projection, layers, MAX_TEXT_BYTES),
+        scratch=kernel.Kernel(content, held.labels).scratch_size(MAX_TEXT_BYTES),
     )
     numbers = [str(byte) for byte in content]
     rows = (",".join(numbers[start : start + 24]) for start in range(0, len(numbers), 24))
@@ -143,8 +146,10 @@ const char *const {name}_labels[] = {{
 
 
 def identifier(name: str) -> str:
-    """Make a name of C of a file's."""
+    """Make a name of C of a file's; the prefix of the kernel's own names is left to it."""
     made = re.sub(r"\W", "_", name.lower(), flags=re.ASCII)
+    if made.startswith("neuralbits"):
+        return f"m_{made}"
     return made if made[:1].isalpha() else f"m{made}"
 
 
@@ -157,36 +162,13 @@ def _octal(byte: re.Match[bytes]) -> bytes:
     return b"\\%03o" % ord(byte[0])
 
 
-def scratch_size(projection: dict[str, Any], layers: list[dict[str, Any]], longest: int) -> int:
-    """Return what neuralbits_scratch_size returns, for a buffer whose size a compiler has to know.
-
-    It adds up what `lay_out` in kernel/neuralbits.c lays out.
-    """
-    functions, removed = int(projection["functions"]), len(projection["removed"])
-    columns = _padded(functions - removed, 32)
-    inputs, code_bits = int(layers[0]["inputs"]), int(projection["code_bits"])
-    widest = max((int(layer["units"]) for layer in layers[:-1]), default=0)
-    planes = (42 * longest + 1).bit_length() + 4  # of all votes, and of recent ones
-    return (
-        planes * columns * 8
-        + 2 * columns * 4
-        + (_padded(functions * 4, 8) if removed else 0)
-        + _padded(inputs, 64) // 8 * code_bits
-        + 4 * 2 * _padded((widest + 1) // 2, 16)
-    )
-
-
-def _padded(number: int, multiple: int) -> int:
-    return -(-number // multiple) * multiple
-
-
 # ---- WebAssembly -----------------------------------------------------------------------------
 
 
-def _as_wasm(artifact: Path, content: bytes, held: Manifest) -> Iterator[tuple[str, bytes]]:
+def _as_wasm(artifact: Path, contents: Contents) -> Iterator[tuple[str, bytes]]:
     """Give the files of an export for the web: the kernel with the model, and its loader."""
     name = artifact.stem
-    yield f"{name}.wasm", _module(content, held)
+    yield f"{name}.wasm", _module(contents)
     yield f"{name}.mjs", loader(f"./{quote(name)}.mjs", f"./{quote(name)}.wasm")
     yield f"{name}.d.mts", (SHARED / "loader.d.mts").read_bytes()
 
@@ -197,16 +179,16 @@ def module(content: bytes) -> bytes:
     Raises:
         ExportError: the kernel can't read the artifact.
     """
-    contents = manifest.unpack(content)
-    _check("the artifact", contents.settings["network"]["layers"])
-    return _module(content, manifest.read(contents, len(content)))
+    contents = manifest.open(content)
+    _check("the artifact", contents)
+    return _module(contents)
 
 
-def _module(content: bytes, held: Manifest) -> bytes:
-    labels = json.dumps(held.labels, ensure_ascii=False).encode()
+def _module(contents: Contents) -> bytes:
+    labels = json.dumps(contents.manifest.labels, ensure_ascii=False).encode()
     return (
         (SHARED / "kernel.wasm").read_bytes()
-        + custom_section("neuralbits.model", content)
+        + custom_section("neuralbits.model", contents.content)
         + custom_section("neuralbits.labels", labels)
     )
 
@@ -233,12 +215,20 @@ def _leb128(number: int) -> bytes:
 
 
 def _write(
-    files: dict[str, bytes], folder: Path, origin: dict[str, str], *, overwrite: bool
+    files: dict[str, bytes], names: dict[str, str], folder: Path, digest: str, *, overwrite: bool
 ) -> None:
     """Write the files, each as a whole or not at all, and after them the record.
 
+    Args:
+        files: contents by name.
+        names: the artifact's stem by its name in C, if it has one.
+        folder: where they go.
+        digest: the artifact's.
+        overwrite: replace files that no export wrote.
+
     Raises:
-        ExportError: the folder can't be made. Nothing was written.
+        ExportError: the folder can't be made, or another artifact has the name in C there.
+            Nothing was written.
         ForeignFileError: one would replace a file that no export wrote, or that was edited since.
             Nothing was written.
         OSError: they can't be written.
@@ -250,8 +240,16 @@ def _write(
     record_path = folder / RECORD
     refuse_foreign([record_path], overwrite=overwrite)
     recorded: dict[str, str] = {}
+    named: dict[str, str] = {}
     if is_own(record_path):
-        recorded = json.loads(record_path.read_bytes())["files"]
+        earlier = json.loads(record_path.read_bytes())
+        recorded, named = earlier["files"], earlier["names"]
+    for name, stem in names.items():
+        if named.get(name, stem) != stem and not overwrite:
+            raise ExportError(
+                f"{folder} has {named[name]}.safetensors, whose name in C is {name} like that of "
+                f"{stem}.safetensors: name another folder, or rename the artifact"
+            )
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     own: dict[str, set[str]] = {}
     for name in files:
@@ -260,7 +258,13 @@ def _write(
         own[name] = {recorded.get(name, ""), hashes[name]}
         refuse_foreign([path], overwrite=overwrite, digests=own[name])
     folder.mkdir(exist_ok=True)
-    record = json.dumps(origin | {"files": recorded | hashes}, indent=2, sort_keys=True)
-    for name, content in (files | {RECORD: stamped(record, ".json")}).items():
+    record = {
+        "artifact": digest,
+        "neuralbits": neuralbits.__version__,
+        "files": recorded | hashes,
+        "names": named | names,
+    }
+    text = json.dumps(record, indent=2, sort_keys=True)
+    for name, content in (files | {RECORD: stamped(text, ".json")}).items():
         with atomic_write(folder / name, overwrite=overwrite, digests=own.get(name, ())) as file:
             file.write(content)

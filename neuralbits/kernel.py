@@ -1,6 +1,6 @@
 """The kernel in C (kernel/neuralbits.c), where the installation could compile it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from neuralbits.classifier import Engine
     from neuralbits.reference import Reference
 
 try:
@@ -67,6 +68,15 @@ class Kernel:
         except ValueError as error:
             raise Refused(str(error)) from None
         self._content = content
+        self._labels = labels
+
+    def __reduce__(self) -> "tuple[Callable[..., Engine], tuple[bytes, tuple[str, ...]]]":
+        """Pickle and copy as the artifact's bytes, which the receiver opens again."""
+        return _restored, (self._content, self._labels)
+
+    def scratch_size(self, longest_text: int) -> int:
+        """Return how many bytes of scratch the kernel in C needs for texts of so many bytes."""
+        return self._model.scratch_size(longest_text)
 
     @cached_property
     def _reference(self) -> "Reference":
@@ -115,3 +125,12 @@ class Kernel:
             dimensions,
             tuple(NgramInfluence(ngram, _FAMILIES[family], gain) for ngram, family, gain in ngrams),
         )
+
+
+def _restored(content: bytes, labels: tuple[str, ...]) -> "Engine":
+    """Return the engine of a pickle, which may come from a machine with a compiled kernel."""
+    if COMPILED:
+        return Kernel(content, labels)
+    from neuralbits import artifact, reference
+
+    return reference.Reference(artifact.decode(content))

@@ -4,12 +4,15 @@ import contextlib
 import os
 import re
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from neuralbits import kernel, manifest
 from neuralbits.classifier import Classifier
 from neuralbits.errors import shown
 from neuralbits.manifest import ArtifactError
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer  # collections.abc has it from Python 3.12 on
 
 
 def backend() -> Literal["kernel", "reference"]:
@@ -37,21 +40,30 @@ def load(artifact: str | os.PathLike[str]) -> Classifier:
         'HassTurnOff'
     """
     path = locate(artifact)
-    with manifest.naming(path):
-        return loads(manifest.content_of(path))
+    with manifest.reading(path) as content:
+        return loads(content)
 
 
-def loads(content: bytes) -> Classifier:
-    """Load the classifier that an artifact's bytes hold.
+def loads(content: "Buffer") -> Classifier:
+    """Load the classifier of an artifact's bytes.
+
+    Args:
+        content: ``bytes`` or anything like them: a ``bytearray``, ``memoryview`` or ``mmap``.
 
     Raises:
-        ArtifactError: they can't be used as an artifact; the sentence says why, and names no file.
+        ArtifactError: they can't be used as an artifact; the sentence names no file.
+        TypeError: ``content`` has no bytes.
+
+    Example:
+        >>> classifier = neuralbits.loads(Path("home.safetensors").read_bytes())
     """
-    contents = manifest.unpack(content)
-    described = manifest.read(contents, len(content))
+    if not isinstance(content, bytes):
+        content = memoryview(content).tobytes()
+    contents = manifest.open(content)
     if kernel.COMPILED and manifest.is_complete(contents):
         with contextlib.suppress(kernel.Refused):
-            return Classifier(described, kernel.Kernel(content, described.labels))
+            engine = kernel.Kernel(content, contents.manifest.labels)
+            return Classifier(contents.manifest, engine)
     try:
         from neuralbits import artifact, reference
     except ModuleNotFoundError as error:
@@ -60,7 +72,7 @@ def loads(content: bytes) -> Classifier:
             "pip install 'neuralbits[reference]'"
         ) from None
 
-    return reference.classifier(artifact.build(contents, described))
+    return reference.classifier(artifact.build(contents))
 
 
 def shipped() -> dict[str, Path]:

@@ -9,6 +9,7 @@ import hashlib
 import json
 import math
 import os
+import unicodedata
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple
 
 import safetensors
 
-from neuralbits.errors import NeuralbitsError
+from neuralbits.errors import NeuralbitsError, escaped, shown
 
 FORMAT_VERSION = 1
 MAX_BYTES = 1 << 30
@@ -25,6 +26,8 @@ MAX_BYTES = 1 << 30
 
 KEY = "neuralbits"
 """The metadata's one entry."""
+_UNPRINTABLE = {"Cc", "Zl", "Zp"}
+"""Categories of characters that could forge a line of a log or move a terminal's cursor."""
 _MAX_LABELS = 1 << 20
 """Bytes; so few compressed ones could become gigabytes."""
 _TYPES = {
@@ -74,24 +77,28 @@ class Manifest:
 
 
 class Contents(NamedTuple):
-    """What a file holds, before anyone looked into it."""
+    """An artifact taken apart: its digest matches, and its manifest is sound."""
 
+    content: bytes
     settings: dict[str, Any]
     """The metadata, without the digest."""
     tensors: dict[str, Tensor]
-    digest: str
-    """That of settings and tensors."""
+    manifest: Manifest
 
 
 @contextlib.contextmanager
-def naming(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Name the file in whatever goes wrong with it.
+def reading(path: str | os.PathLike[str]) -> Iterator[bytes]:
+    """Read a file's bytes, and name the file in each `ArtifactError` that is raised within.
 
     Raises:
-        ArtifactError: it was raised within, or the file can't be read.
+        ArtifactError: the file can't be read, is too large, or can't be used.
+
+    Example:
+        >>> with reading("home.safetensors") as content:
+        ...     labels = open(content).manifest.labels
     """
     try:
-        yield
+        yield _content_of(path)
     except OSError as error:
         reason = error.strerror or str(error)
         raise ArtifactError(f"can't read the artifact {os.fspath(path)}: {reason}") from None
@@ -99,7 +106,7 @@ def naming(path: str | os.PathLike[str]) -> Iterator[None]:
         raise ArtifactError(f"can't use {os.fspath(path)} as an artifact: {error}") from None
 
 
-def content_of(path: str | os.PathLike[str]) -> bytes:
+def _content_of(path: str | os.PathLike[str]) -> bytes:
     """Return a file's bytes.
 
     Raises:
@@ -113,11 +120,28 @@ def content_of(path: str | os.PathLike[str]) -> bytes:
     return content
 
 
-def unpack(content: bytes) -> Contents:
-    """Take a file apart.
+def open(content: bytes) -> Contents:
+    """Take an artifact's bytes apart, and read its manifest.
 
     Raises:
-        ArtifactError: it is no artifact, of another format, or altered; the sentence names no file.
+        ArtifactError: they are no artifact, of another format, altered or malformed; the sentence
+            names no file.
+    """
+    settings, tensors = _unpack(content)
+    claimed = settings.pop("digest", None)
+    digest = digest_of(tensors, settings)
+    if claimed != digest:
+        raise ArtifactError(
+            "its digest doesn't match its content, so it was altered or damaged; copy it again"
+        )
+    return Contents(content, settings, tensors, _read(settings, tensors, digest, len(content)))
+
+
+def _unpack(content: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return the settings, with the digest, and the tensors.
+
+    Raises:
+        ArtifactError: it is no artifact, or of another format.
     """
     try:
         tensors = {
@@ -129,7 +153,7 @@ def unpack(content: bytes) -> Contents:
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     except (safetensors.SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ArtifactError(
-            f"it is no safetensors file, or a part of one is missing ({error})"
+            f"it is no safetensors file, or a part of one is missing ({escaped(str(error))})"
         ) from None
     try:
         settings = json.loads(header["__metadata__"][KEY], parse_constant=_refuse_constant)
@@ -141,34 +165,27 @@ def unpack(content: bytes) -> Contents:
         ) from None
     if type(version) is not int or version != FORMAT_VERSION:
         raise ArtifactError(
-            f"its format has version {version!r}, this neuralbits reads version {FORMAT_VERSION}; "
-            "install the neuralbits that reads it, or train the artifact anew"
+            f"its format has version {shown(version)}, this neuralbits reads {FORMAT_VERSION}; "
+            "install the neuralbits that reads it, or train the artifact again"
         )
-    claimed = settings.pop("digest", None)
-    digest = digest_of(tensors, settings)
-    if claimed != digest:
-        raise ArtifactError(
-            "its digest doesn't match its content, so it was altered or damaged; copy it anew"
-        )
-    return Contents(settings, tensors, digest)
+    return settings, tensors
 
 
-def read(contents: Contents, size: int) -> Manifest:
-    """Return the manifest of a file of this size.
+def _read(settings: dict[str, Any], tensors: dict[str, Tensor], digest: str, size: int) -> Manifest:
+    """Return the manifest.
 
     Raises:
         ArtifactError: it is malformed.
     """
-    settings = contents.settings
     with described_as_malformed():
         manifest = Manifest(
-            labels=_decompress(contents.tensors["labels"]),
+            labels=_decompress(tensors["labels"]),
             projection=dict(settings["projection"]),
             scale=_positive(settings["network"], "scale"),
             temperature=_positive(settings, "temperature"),
             threshold=_number(settings, "threshold"),
             provenance=dict(settings["provenance"]),
-            digest=contents.digest,
+            digest=digest,
             size=size,
         )
         if not math.isfinite(manifest.scale / manifest.temperature * 2.0**32):
@@ -236,6 +253,9 @@ def _decompress(stored: Tensor) -> tuple[str, ...]:
     "".join(labels).encode()  # a lone surrogate could never be sent: a ValueError
     if len(set(labels)) < len(labels):
         raise ValueError("labels that occur twice")
+    for label in labels:
+        if any(unicodedata.category(each) in _UNPRINTABLE for each in label):
+            raise ValueError(f"the label {shown(label)}, which has control characters")
     return tuple(labels)
 
 
@@ -284,4 +304,4 @@ def described_as_malformed() -> Iterator[None]:
         MemoryError,
         RecursionError,
     ) as error:
-        raise ArtifactError(f"it is malformed: {error}") from None
+        raise ArtifactError(f"it is malformed: {escaped(str(error))}") from None

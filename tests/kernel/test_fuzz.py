@@ -24,7 +24,7 @@ def test_the_committed_corpus_is_up_to_date() -> None:
 def test_the_corpus_has_first_layers_of_every_kind() -> None:
     kinds = set()
     for path in (FOLDER / "open").glob("*.safetensors"):
-        contents = manifest.unpack(path.read_bytes())
+        contents = manifest.open(path.read_bytes())
         first = contents.settings["network"]["layers"][0]
         weights = contents.tensors["layers.0.weights"]
         kinds.add((first["precision"], "sparse" if len(weights.shape) == 1 else "dense"))

@@ -113,7 +113,9 @@ def assert_those_of_this_machine(
 @pytest.mark.parametrize("driver", [aarch64], ids=["aarch64"], indirect=True)
 def test_a_program_answers_as_this_machine_does(driver: Driver, texts: list[str]) -> None:
     answers = driver.answer(CLINC150.read_bytes(), texts)
-    fields = {name: [answer[name] for answer in answers] for name in ("margin", "intent", "in_scope")}
+    fields = {
+        name: [answer[name] for answer in answers] for name in ("margin", "intent", "in_scope")
+    }
     assert_those_of_this_machine(texts, np.array([each["scores"] for each in answers]), fields)
 
 

@@ -164,6 +164,13 @@ FORGERIES = [
     (lambda s, t: t.update(labels=packed('["a","b"]')), "2 labels for 6 scores"),
     (lambda s, t: t.update(labels=packed('["a","a"]')), "labels that occur twice"),
     (lambda s, t: t.update(labels=packed('["a",1]')), "labels that are no text"),
+    *(
+        (
+            lambda s, t, escape=escape: t.update(labels=packed(f'["a{escape}b"]')),
+            "which has control characters",
+        )
+        for escape in (r"\n", r"\u0000", r"\u001b[2J", r"\u009b", r"\u2028")
+    ),
     (lambda s, t: t.update(labels=packed('["\\ud800"]')), "surrogates not allowed"),
     (lambda s, t: t.pop("labels"), "'labels' is missing"),
     (lambda s, t: s["projection"].update(stride=3), "stride is 3"),
@@ -197,6 +204,20 @@ FORGERIES = [
     (lambda s, t: t.update({"layers.0.bias": np.full(6, np.nan)}), "a bias of shape (6,)"),
     (lambda s, t: t.update({"layers.0.multiplier": np.zeros((6, 2), np.int16)}), "multiplier"),
 ]
+
+
+def test_what_a_file_says_of_itself_is_shown_escaped_and_cut() -> None:
+    names: list[Callable[[Settings, Tensors], object]] = [
+        lambda s, t: t.update({"\x1b[2J" * 9999: t["labels"]}),
+        lambda s, t: s.update({"threshold": "\x1b[2J" * 9999}),
+        lambda s, t: s["network"]["layers"][0].update(precision="\x1b[2J" * 9999),
+        lambda s, t: s["projection"].update({"\x1b[2J" * 9999: 1}),
+    ]
+    for change in names:
+        with pytest.raises(ArtifactError) as caught:
+            artifact.decode(forged(change))
+        assert str(caught.value).isprintable()
+        assert len(str(caught.value)) < 300
 
 
 @pytest.mark.parametrize(("change", "sentence"), FORGERIES)

@@ -1,5 +1,9 @@
 """What a user holds."""
 
+import copy
+import mmap
+import multiprocessing
+import pickle
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -134,6 +138,53 @@ def test_the_threshold_decides_what_is_in_scope(engine: Callable[[Artifact], Cla
 def test_a_lone_surrogate_is_read_as_a_replacement_character(classifier: Classifier) -> None:
     lone, replaced = classifier.classify_batch(["lamp \ud800", "lamp \ufffd"])
     assert lone == replaced
+
+
+@of_each_engine
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda each: pickle.loads(pickle.dumps(each))])
+def test_a_copy_predicts_the_same_by_the_same_backend(
+    classifier: Classifier, copied: Callable[[Classifier], Classifier]
+) -> None:
+    other = copied(classifier)
+    assert (other.backend, other.manifest) == (classifier.backend, classifier.manifest)
+    texts = [text for texts in UTTERANCES.values() for text in texts]
+    assert other.classify_batch(texts, 3) == classifier.classify_batch(texts, 3)
+
+
+def test_processes_that_are_spawned_may_share_it() -> None:
+    texts = [text for texts in UTTERANCES.values() for text in texts][:4]
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.map(CLASSIFIERS[-1].classify, texts) == CLASSIFIERS[-1].classify_batch(texts)
+
+
+@of_each_engine
+def test_a_batch_may_be_any_iterable(classifier: Classifier) -> None:
+    texts = ["turn off the lamp", "play jazz"]
+    expected = classifier.classify_batch(texts)
+    assert classifier.classify_batch(iter(texts)) == expected
+    assert classifier.classify_batch(dict.fromkeys(texts), threads=2) == expected
+    assert (classifier.scores(iter(texts)) == classifier.scores(texts)).all()
+
+
+@of_each_engine
+def test_it_names_its_intents_and_itself(classifier: Classifier) -> None:
+    assert classifier.labels == classifier.manifest.labels
+    assert repr(classifier).startswith("<Classifier: 6 intents, ")
+    assert classifier.backend in repr(classifier)
+
+
+def test_any_bytes_are_loaded(artifact_path: Path) -> None:
+    content = artifact_path.read_bytes()
+    expected = neuralbits.loads(content).classify("play jazz")
+    with (
+        artifact_path.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as mapped,
+    ):
+        for given in (bytearray(content), memoryview(content), mapped):
+            assert neuralbits.loads(given).classify("play jazz") == expected
+    for wrong in (str(artifact_path), 5, None):
+        with pytest.raises(TypeError):
+            neuralbits.loads(wrong)  # type: ignore[arg-type]
 
 
 @of_each_engine
