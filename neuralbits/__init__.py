@@ -1,8 +1,14 @@
 """neuralbits: intent classification small enough for any device.
 
-The runtime: raw text in, intent out. A ``Classifier`` hands texts to the kernel in C or, where it
-couldn't be compiled, to the reference: there one utterance meets ``text``, ``ngrams``,
-``projection`` and ``network``, in that order. An artifact holds what they need.
+The runtime takes raw text and returns an intent. A ``Classifier`` passes texts to the C kernel or,
+where the kernel isn't compiled, to the NumPy reference. The reference runs ``text``, ``ngrams``,
+``projection`` and ``network``, in that order. An artifact contains the data that they need.
+
+Example:
+    >>> import neuralbits
+    >>> classifier = neuralbits.load("home-assistant-en")
+    >>> classifier.classify("turn off the lamp").intent
+    'HassTurnOff'
 """
 
 from importlib import import_module
@@ -44,10 +50,10 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used.
+    """Import a public name on first use.
 
-    A process that needs a part of the package, such as a container's health check, loads that part
-    alone; and the runtime doesn't load the packages that training needs.
+    So a process that uses one part of the package, such as a container's health check, loads only
+    that part, and the runtime doesn't load the packages that training needs.
     """
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""``neuralbits`` and ``python -m neuralbits``: the command line, or what to install for it."""
+"""``neuralbits`` and ``python -m neuralbits``: run the command line, or say what it needs."""
 
 import signal
 import sys
@@ -8,9 +8,9 @@ def main() -> None:
     """Run the command.
 
     Raises:
-        SystemExit: the command has ended, or can't start without the extra ``cli``.
+        SystemExit: the command has ended, or the extra ``cli`` isn't installed.
     """
-    # Ctrl-C during the imports ends the process at once, as it would end a program in C.
+    # During the imports, Ctrl-C ends the process at once and prints no traceback.
     interruptible = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if interruptible:
         signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -1,10 +1,9 @@
-"""The artifact: one safetensors file with all that inference needs, and nothing else.
+"""The artifact: one safetensors file with everything that inference needs.
 
-The tensors are the packed weights, biases and multipliers of each layer, and the labels,
-compressed. One metadata entry, ``neuralbits``, holds the rest as JSON: the format's version, the
-projection's settings, the layers' shapes, the temperature and the threshold, the provenance, and a
-digest over all of it. docs/artifact.md describes every field; manifest.py reads those that aren't
-the network's.
+Its tensors are the packed weights, biases and multipliers of each layer, and the compressed labels.
+Its only metadata entry, ``neuralbits``, is JSON: the format's version, the projection's settings,
+the layers' shapes, the temperature, the threshold, the provenance, and a digest over the whole.
+docs/artifact.md describes every field. manifest.py reads the fields that aren't the network's.
 """
 
 import json
@@ -36,18 +35,18 @@ Tensors = dict[str, npt.NDArray[Any]]
 
 @dataclass(frozen=True, eq=False)
 class Artifact:
-    """A projection network and all that turns its scores into an answer."""
+    """A projection network, and the settings that turn its scores into an answer."""
 
     projection: Projection
     network: Network
     labels: tuple[str, ...]
     """The intents, in the order of the network's C scores."""
     temperature: float
-    """What calibrates the logits: they are divided by it."""
+    """Calibrated logits are logits divided by the temperature."""
     threshold: float
-    """The least margin of the greatest score of an answer that counts as in scope."""
+    """The smallest margin of the greatest score with which a text is in scope."""
     provenance: dict[str, Any]
-    """Where it comes from: data, seed, versions, measured figures. A JSON object."""
+    """Data, seed, versions and measured figures of the training, as a JSON object."""
     digest: str = ""
     """``sha256:`` and 64 hexadecimal digits, over tensors and settings; set by `write`."""
     size: int = 0
@@ -55,10 +54,10 @@ class Artifact:
 
     @property
     def manifest(self) -> Manifest:
-        """What it says of itself."""
+        """The manifest that a file of this artifact has."""
         return Manifest(
             self.labels,
-            json.loads(dump(asdict(self.projection))),  # as the file's JSON has it
+            json.loads(dump(asdict(self.projection))),  # tuples become lists, as in a file
             self.network.scale,
             self.temperature,
             self.threshold,
@@ -72,7 +71,7 @@ def encode(artifact: Artifact) -> tuple[bytes, str]:
     """Return the file's bytes, and their digest.
 
     Raises:
-        ArtifactError: the artifact is inconsistent, so that `decode` would refuse it.
+        ArtifactError: the artifact is inconsistent, so `decode` would refuse it.
     """
     tensors: Tensors = {}
     for index, layer in enumerate(artifact.network.layers):
@@ -89,14 +88,15 @@ def encode(artifact: Artifact) -> tuple[bytes, str]:
         },
         settings,
     )
-    # All metadata is one entry: safetensors doesn't promise an order, and equals are to be equal.
+    # One entry, because safetensors promises no order of entries and equal artifacts must have
+    # equal bytes.
     content = safetensors.numpy.save(tensors, metadata={KEY: dump(settings)})
     decode(content)
     return content, digest
 
 
 def _settings(artifact: Artifact) -> dict[str, Any]:
-    """Describe an artifact but for its tensors and its digest, as JSON can hold it."""
+    """Return the metadata as JSON's types, without the digest."""
     return {
         "format_version": FORMAT_VERSION,
         "projection": asdict(artifact.projection),
@@ -120,32 +120,32 @@ def _settings(artifact: Artifact) -> dict[str, Any]:
 
 
 def decode(content: bytes) -> Artifact:
-    """Return the artifact that a file's bytes hold.
+    """Return the artifact in a file's bytes.
 
     Raises:
-        ArtifactError: they hold none that this version can use; the sentence names no file.
+        ArtifactError: this version can't use the bytes; the message names no file.
     """
     return build(manifest.open(content))
 
 
 def build(contents: Contents) -> Artifact:
-    """Assemble the artifact of a file that was taken apart.
+    """Return the artifact of a file's parts.
 
     Raises:
-        ArtifactError: it is malformed.
+        ArtifactError: the parts don't make an artifact.
     """
     with described_as_malformed():
         artifact = _build(contents)
-        # There is one way to write an artifact: this finds numbers of another type, fields that
-        # nobody asked for, and whatever else was taken for something that it isn't.
+        # An artifact has one canonical form. This check finds numbers of a wrong type, unknown
+        # fields, and any value that the code above misread.
         if dump(_settings(artifact)) != dump(contents.settings):
-            raise ValueError("settings that neuralbits would write otherwise")
+            raise ValueError("settings that are not in their canonical form")
     return artifact
 
 
 def _build(contents: Contents) -> Artifact:
-    """Assemble an artifact, checking every relation between its parts."""
-    said = contents.manifest
+    """Return the artifact of a file's parts, and check how the parts fit together."""
+    described = contents.manifest
     tensors = {
         name: np.frombuffer(tensor.content, tensor.dtype).reshape(tensor.shape)
         for name, tensor in contents.tensors.items()
@@ -154,9 +154,9 @@ def _build(contents: Contents) -> Artifact:
     artifact = Artifact(
         projection=Projection(
             **{
-                **said.projection,
-                "families": tuple(said.projection["families"]),
-                "removed": tuple(said.projection["removed"]),
+                **described.projection,
+                "families": tuple(described.projection["families"]),
+                "removed": tuple(described.projection["removed"]),
             }
         ),
         network=Network(
@@ -164,38 +164,38 @@ def _build(contents: Contents) -> Artifact:
                 _build_layer(layer, f"layers.{index}.", tensors)
                 for index, layer in enumerate(contents.settings["network"]["layers"])
             ],
-            scale=said.scale,
+            scale=described.scale,
         ),
-        labels=said.labels,
-        temperature=said.temperature,
-        threshold=said.threshold,
-        provenance=said.provenance,
-        digest=said.digest,
-        size=said.size,
+        labels=described.labels,
+        temperature=described.temperature,
+        threshold=described.threshold,
+        provenance=described.provenance,
+        digest=described.digest,
+        size=described.size,
     )
     if tensors:
         raise ValueError(f"tensors that no layer uses: {sorted(tensors)}")
 
     layers = artifact.network.layers
-    reads = artifact.projection.inputs
+    width = artifact.projection.inputs
     largest = 2**artifact.projection.code_bits - 1
     for index, layer in enumerate(layers):
         if layer.largest_sum(ACTIVATION_LIMIT if index else largest) >= 2**31:
             raise ValueError(f"layer {index} with sums beyond 32 bits")
-        if layer.inputs != reads:
-            raise ValueError(f"layer {index} with {layer.inputs} inputs, where {reads} come in")
+        if layer.inputs != width:
+            raise ValueError(f"layer {index} with {layer.inputs} inputs, not {width}")
         if (layer.multiplier is None) != (layer is layers[-1]):
             raise ValueError(f"layer {index} of {len(layers)} with a misplaced or no multiplier")
         if layer is layers[-1] and (layer.shift, layer.activation) != (0, "linear"):
             raise ValueError("a last layer with a shift or an activation")
-        reads = layer.units
-    if not layers or reads != len(artifact.labels):
-        raise ValueError(f"{len(artifact.labels)} labels for {reads} scores")
+        width = layer.units
+    if not layers or width != len(artifact.labels):
+        raise ValueError(f"{len(artifact.labels)} labels for {width} scores")
     return artifact
 
 
 def _build_layer(settings: dict[str, Any], prefix: str, tensors: Tensors) -> Layer:
-    """Assemble a layer, taking its tensors out of ``tensors``."""
+    """Return a layer, and remove its tensors from ``tensors``."""
     precision, inputs, units = settings["precision"], settings["inputs"], settings["units"]
     if precision not in packing.PRECISIONS:
         raise ValueError(f"the precision {precision!r}")
@@ -237,7 +237,7 @@ def read(path: str | os.PathLike[str]) -> Artifact:
 
 
 def write(artifact: Artifact, path: str | os.PathLike[str], *, overwrite: bool = False) -> Artifact:
-    """Write an artifact atomically: at no moment is a half-written file at ``path``.
+    """Write an artifact atomically: ``path`` never holds a part of a file.
 
     An earlier artifact is replaced; any other file only if ``overwrite`` is true.
 
@@ -246,7 +246,7 @@ def write(artifact: Artifact, path: str | os.PathLike[str], *, overwrite: bool =
 
     Raises:
         ArtifactError: the artifact is inconsistent.
-        ForeignFileError: there is something at ``path`` that isn't an artifact.
+        ForeignFileError: the file at ``path`` isn't an artifact.
         OSError: the file can't be written.
     """
     content, digest = encode(artifact)

@@ -1,13 +1,12 @@
-"""NumPy's threads, where NumPy does the work: in the reference."""
+"""The number of threads that NumPy's matrix products use."""
 
 import os
 
 
 def one_thread() -> None:
-    """Keep matrix products to one thread, if called before NumPy is loaded.
+    """Limit matrix products to one thread; call this before NumPy is imported.
 
-    They are too small here to gain from more threads of the processor, and lose much by them when
-    it has other work.
+    The products here are too small to gain from more threads, and slow down on a busy processor.
     """
     for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
         os.environ.setdefault(variable, "1")

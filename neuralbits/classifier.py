@@ -1,4 +1,4 @@
-"""The classifier: what a user holds."""
+"""The classifier: the object that `neuralbits.load` returns."""
 
 from collections.abc import Iterable, Sequence
 from itertools import chain
@@ -12,33 +12,39 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-MIN_PART = 256  # texts that are worth a thread
+MIN_PART = 256  # texts; a thread costs more than it saves for fewer
 _NO_INTENT = "top_k is {}; ask for at least 1 intent"
 _NO_TEXT = "the text is of type {}, not a string"
 
 
 class Engine(Protocol):
-    """What turns texts into answers: the kernel (kernel.py), or the reference (reference.py)."""
+    """The backend of a classifier: the kernel (kernel.py) or the reference (reference.py)."""
 
     backend: Literal["kernel", "reference"]
 
     def classify(self, texts: Sequence[str], top_k: int, /) -> list[Prediction]:
-        """Classify texts, each as if it were alone; a prediction for each."""
+        """Return one prediction per text, independent of the other texts."""
 
     def scores(self, texts: Sequence[str], /) -> "npt.NDArray[np.float64]":
-        """Score every intent for each text: shape (N, C)."""
+        """Return the score of each intent for each text: shape (N, C), float64."""
 
     def explain(self, text: str, /) -> Explanation:
-        """Tell what each n-gram of a text did for its answer."""
+        """Return the influence of each n-gram of a text on its intent."""
 
 
 class Classifier:
-    """Classifies texts with one artifact.
+    """Classifies texts with one artifact; `neuralbits.load` makes one.
 
-    It is immutable, so threads may share it, and can be pickled, so processes may, too.
+    A classifier is immutable, so threads can share it. It can be pickled, so processes can too.
 
     Attributes:
-        manifest: what the artifact says of itself.
+        manifest: the artifact's `neuralbits.Manifest`: intents, settings, provenance.
+
+    Example:
+        >>> import neuralbits
+        >>> classifier = neuralbits.load("home-assistant-en")
+        >>> "HassTurnOff" in classifier.labels
+        True
     """
 
     def __init__(self, manifest: Manifest, engine: Engine) -> None:
@@ -58,15 +64,26 @@ class Classifier:
 
     @property
     def backend(self) -> Literal["kernel", "reference"]:
-        """What answers: the compiled kernel, or the NumPy reference."""
+        """The backend of this artifact: ``"kernel"`` (C) or ``"reference"`` (NumPy)."""
         return self._engine.backend
 
     def classify(self, text: str, top_k: int = 1) -> Prediction:
-        """Classify one text; ``top_k`` is how many intents to name, at least 1.
+        """Classify one text.
+
+        Args:
+            text: raw text; it needs no preparation.
+            top_k: the number of intents to list in ``Prediction.intents``, at least 1.
 
         Raises:
             TypeError: ``text`` isn't a string.
             ValueError: ``top_k`` is below 1.
+
+        Example:
+            >>> import neuralbits
+            >>> classifier = neuralbits.load("home-assistant-en")
+            >>> prediction = classifier.classify("turn off the lamp", top_k=3)
+            >>> prediction.intent, prediction.in_scope, len(prediction.intents)
+            ('HassTurnOff', True, 3)
         """
         if not isinstance(text, str):
             raise TypeError(_NO_TEXT.format(type(text).__name__))
@@ -77,16 +94,26 @@ class Classifier:
     def classify_batch(
         self, texts: Iterable[str], top_k: int = 1, threads: int = 1
     ) -> list[Prediction]:
-        """Classify texts: for each the very prediction that `classify` gives for it alone.
+        """Classify texts; each prediction equals that of `classify` for the same text.
 
         Args:
-            texts: N of them, in any iterable.
-            top_k: how many intents to name, at least 1.
-            threads: how many to work with; the reference gains nothing by them.
+            texts: an iterable of N strings.
+            top_k: the number of intents to list in each ``Prediction.intents``, at least 1.
+            threads: the number of threads, at least 1; they speed up the kernel only.
+
+        Returns:
+            N predictions, in the order of the texts.
 
         Raises:
             TypeError: ``texts`` is a single string, or one of the texts isn't a string.
             ValueError: ``top_k`` or ``threads`` is below 1.
+
+        Example:
+            >>> import neuralbits
+            >>> classifier = neuralbits.load("home-assistant-en")
+            >>> predictions = classifier.classify_batch(["turn on the lamp", "turn off the lamp"])
+            >>> [prediction.intent for prediction in predictions]
+            ['HassTurnOn', 'HassTurnOff']
         """
         if isinstance(texts, str):
             raise TypeError("classify_batch takes a list of texts; classify takes one text")
@@ -112,26 +139,54 @@ class Classifier:
             return list(chain.from_iterable(parts))
 
     def explain(self, text: str) -> Explanation:
-        """Tell which n-grams of a text spoke for its intent, and which against it.
+        """Explain the intent that `classify` returns by the influence of each n-gram.
 
-        That intent is the one that `classify` gives. The text is scored once more for each of its
-        n-grams: one of 50 characters takes some hundred times as long as classifying it.
+        The text is scored again once per n-gram, so a text of 50 characters takes about a hundred
+        times as long as `classify` does.
 
         Raises:
             TypeError: ``text`` isn't a string.
-            ValueError: it has more than `neuralbits.explanation.MAX_NGRAMS` different n-grams, as
-                texts of more than some thousand characters may.
+            ValueError: the text has more than `neuralbits.explanation.MAX_NGRAMS` different
+                n-grams, which can happen above about a thousand characters.
+
+        Example:
+            >>> import neuralbits
+            >>> classifier = neuralbits.load("home-assistant-en")
+            >>> explanation = classifier.explain("turn off the lamp")
+            >>> sorted(each.ngram for each in explanation.ngrams if each.family == "words")
+            ['lamp', 'off', 'the', 'turn']
         """
         if not isinstance(text, str):
             raise TypeError(_NO_TEXT.format(type(text).__name__))
         return self._engine.explain(text)
 
     def scores(self, texts: Iterable[str]) -> "npt.NDArray[np.float64]":
-        """Return the score of each intent for each text: shape (N, C), N ≥ 1; needs NumPy."""
+        """Return the score of each intent for each text; needs NumPy.
+
+        Args:
+            texts: an iterable of N strings, N ≥ 1.
+
+        Returns:
+            Shape (N, C), float64, columns in the order of ``labels``. Scores are whole numbers
+            unless the artifact has float weights.
+
+        Raises:
+            MissingExtraError: NumPy isn't installed.
+
+        Example:
+            >>> import neuralbits
+            >>> classifier = neuralbits.load("home-assistant-en")
+            >>> scores = classifier.scores(["turn off the lamp"])
+            >>> classifier.labels[scores[0].argmax()]
+            'HassTurnOff'
+        """
         return self._engine.scores(list(texts))
 
     def probabilities(self, texts: Iterable[str]) -> "npt.NDArray[np.float64]":
-        """Return the probability of each intent likewise."""
+        """Return the calibrated probability of each intent for each text; needs NumPy.
+
+        Shapes and errors are those of `scores`. Each row has the sum 1.
+        """
         from neuralbits.network import probabilities
 
         return probabilities(self.scores(texts) * (self.manifest.scale / self.manifest.temperature))

@@ -1,6 +1,6 @@
-"""The `neuralbits` command: what the runtime offers, and where packages mount theirs.
+"""The `neuralbits` command: the runtime's commands, and those that other packages add.
 
-A package mounts its commands, a ``typer.Typer``, by an entry point of the group
+A package adds its commands, a ``typer.Typer``, by an entry point of the group
 ``neuralbits.commands``. So the runtime imports neither the service nor the training job.
 """
 
@@ -34,7 +34,7 @@ cli = typer.Typer(
 
 
 def example(*lines: str) -> str:
-    """Return commands as the end of a help text that shows them as they are."""
+    """Return the end of a help text: example commands, without line wrapping."""
     title = "Example:" if len(lines) == 1 else "Examples:"
     return "\n".join(["\b", title, *("  " + line for line in lines)])
 
@@ -42,17 +42,18 @@ def example(*lines: str) -> str:
 ArtifactArgument = Annotated[
     str,
     typer.Argument(
-        metavar="ARTIFACT", help="A .safetensors file, or a shipped name (neuralbits models)."
+        metavar="ARTIFACT",
+        help="A .safetensors file, or the name of a shipped artifact (see: neuralbits models).",
     ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 OverwriteOption = Annotated[
     bool, typer.Option("--overwrite", help="Replace files that neuralbits didn't write.")
 ]
 TextColumnOption = Annotated[str, typer.Option(help="The column with the texts.")]
 
 SHOWN_NGRAMS = 10
-"""The strongest ones of a text; JSON has them all."""
+"""How many n-grams of an explanation the text output lists; JSON lists all."""
 
 
 def main() -> None:
@@ -63,12 +64,12 @@ def main() -> None:
 
 @functools.cache
 def command_line() -> typer.Typer:
-    """Return the command with the commands of all installed packages."""
+    """Return the command line with the commands of all installed packages."""
     for entry in entry_points(group="neuralbits.commands"):
         try:
             cli.add_typer(entry.load())
         except ModuleNotFoundError as error:
-            # An image without training: the package is left out, its entry point is not.
+            # The container image deletes the training package but keeps its entry point.
             if not (error.name and entry.module.startswith(error.name)):
                 raise
     return cli
@@ -76,13 +77,13 @@ def command_line() -> typer.Typer:
 
 @contextlib.contextmanager
 def _process() -> Iterator[None]:
-    """Set the state of the whole process, which the library leaves alone.
+    """Set process-wide state, which the library never changes.
 
-    One thread for matrix products, and no character that standard output or standard error can't
-    encode. Errors end in one line: see `ending_in_a_sentence`.
+    Matrix products use one thread. Standard output and standard error escape characters that they
+    can't encode. Errors end the process with one line: see `ending_in_a_sentence`.
 
     Raises:
-        SystemExit: with status 1 after an error, also if standard output is full or closed.
+        SystemExit: status 1 after an error, or if standard output is full or closed.
     """
     blas.one_thread()
     streams = [s for s in (sys.stdout, sys.stderr) if isinstance(s, io.TextIOWrapper)]
@@ -97,23 +98,23 @@ def _process() -> Iterator[None]:
                 _flush_output()
     finally:
         for stream, before in zip(streams, errors, strict=True):
-            with contextlib.suppress(OSError):  # it flushes, too, and the stream may have failed
+            with contextlib.suppress(OSError):  # reconfigure flushes, and the stream may be closed
                 stream.reconfigure(errors=before)
 
 
 def _flush_output() -> None:
-    """Write what is buffered for standard output.
+    """Flush standard output.
 
     Raises:
-        OSError: it can't be written.
-        SystemExit: with status 1, if its reader has gone.
+        OSError: the output can't be written.
+        SystemExit: status 1 if the reader closed the pipe.
     """
     if sys.stdout is None:
         return
     try:
         sys.stdout.flush()
     except OSError as error:
-        # The interpreter flushes again at its end, and would report the error a second time.
+        # The interpreter flushes again when it exits, and would report the error a second time.
         with Path(os.devnull).open("w") as nothing:
             os.dup2(nothing.fileno(), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):
@@ -122,17 +123,17 @@ def _flush_output() -> None:
 
 
 def require(package: str, extra: str) -> None:
-    """Check that an extra is installed, by one of its packages.
+    """Check that an extra is installed by looking for one of its packages.
 
     Raises:
-        MissingExtraError: it isn't.
+        MissingExtraError: the package isn't installed.
     """
     if importlib.util.find_spec(package) is None:
         raise MissingExtraError(f"this command needs {package}: pip install 'neuralbits[{extra}]'")
 
 
 def load(artifact: str) -> Classifier:
-    """Load an artifact; if the slower backend answers for it, print a note on standard error.
+    """Load an artifact, and print a note on standard error if it uses the slower backend.
 
     Raises:
         ArtifactError: as `neuralbits.load`.
@@ -143,14 +144,14 @@ def load(artifact: str) -> Classifier:
         reason = (
             f"{folder} has no compiled kernel"
             if neuralbits.backend() == "reference"
-            else "the compiled kernel doesn't take this artifact"
+            else "the compiled kernel can't run this artifact"
         )
-        print(f"neuralbits: note: {reason}; the slower NumPy backend answers", file=sys.stderr)
+        print(f"neuralbits: note: {reason}; using the slower NumPy backend", file=sys.stderr)
     return classifier
 
 
 def print_json(value: object, indent: int | None = None) -> None:
-    """Print JSON that survives standard output's encoding."""
+    """Print JSON, in ASCII unless standard output is UTF-8."""
     is_utf_8 = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "") == "utf8"
     print(json.dumps(value, ensure_ascii=not is_utf_8, indent=indent))
 
@@ -186,14 +187,14 @@ def _options(
 @cli.command(epilog=example('neuralbits classify home-assistant-en "turn of teh lamp"'))
 def classify(
     artifact: ArtifactArgument,
-    texts: Annotated[list[str], typer.Argument(help="The texts.", metavar="TEXT...")],
+    texts: Annotated[list[str], typer.Argument(help="The texts to classify.", metavar="TEXT...")],
     top_k: Annotated[int, typer.Option(min=1, help="The number of intents to list.")] = 3,
     explain: Annotated[
         bool, typer.Option("--explain", help="List the n-grams for and against the intent.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Classify texts."""
+    """Classify texts, and print the likeliest intents of each."""
     classifier = load(artifact)
     for text, prediction in zip(texts, classifier.classify_batch(texts, top_k), strict=True):
         explanation = classifier.explain(text) if explain else None
@@ -214,31 +215,42 @@ def classify(
 @cli.command(epilog=example("neuralbits score home-assistant-en log.csv log-intents.csv"))
 def score(
     artifact: ArtifactArgument,
-    source: Annotated[Path, typer.Argument(metavar="INPUT", help="A table; - is standard input.")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="INPUT", help="A CSV, TSV, JSONL or Parquet file; - is standard input."
+        ),
+    ],
     output: Annotated[
-        Path, typer.Argument(help="The same table with the predictions; - is standard output.")
+        Path,
+        typer.Argument(help="The file for the table with predictions; - is standard output."),
     ],
     text_column: TextColumnOption = "text",
-    prefix: Annotated[str, typer.Option(help="Precedes the names of the new columns.")] = "",
+    prefix: Annotated[str, typer.Option(help="A prefix for the names of the new columns.")] = "",
     input_format: Annotated[
-        Format | None, typer.Option("--format", help="Of the input; by default, by its ending.")
+        Format | None,
+        typer.Option("--format", help="The format of the input; by default, its file name's."),
     ] = None,
     output_format: Annotated[
         Format | None, typer.Option(help="The format of standard output; by default, the input's.")
     ] = None,
     max_rejects: Annotated[
-        int, typer.Option(min=0, help="End with status 1 if more records can't be scored.")
+        int, typer.Option(min=0, help="Exit with status 1 if more records can't be scored.")
     ] = 0,
     safe_csv: Annotated[
         bool, typer.Option("--safe-csv", help="In CSV, put ' before cells that are formulas.")
     ] = False,
-    workers: Annotated[int | None, typer.Option(min=1, help="By default, all cores.")] = None,
-    restart: Annotated[bool, typer.Option(help="Discard an interrupted job.")] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="The number of processes; by default, all cores.")
+    ] = None,
+    restart: Annotated[
+        bool, typer.Option(help="Discard an interrupted job instead of resuming it.")
+    ] = False,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Classify the texts of a table of any size.
+    """Classify a table of any size.
 
-    The same command resumes a job that was interrupted.
+    Rerun the same command to resume an interrupted job.
     """
     from neuralbits import scoring
 
@@ -262,7 +274,7 @@ def score(
     print(f"scored {summary.rows:,} rows in {summary.seconds:.1f} s: {output}", file=sys.stderr)
     if summary.joined_lines:
         print(
-            f"{summary.joined_lines:,} lines of the input continue a record, within quotes",
+            f"{summary.joined_lines:,} lines of the input continue a quoted record",
             file=sys.stderr,
         )
     if summary.rejected:
@@ -287,22 +299,19 @@ def export(
     output: Annotated[Path, typer.Option(help="The folder for the files.")],
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Write an artifact as C or WebAssembly.
-
-    The files contain the kernel, the model and the intents' names: all that it needs to run.
-    """
+    """Write an artifact as C or WebAssembly that runs without Python."""
     for path in exporting.export(loading.locate(artifact), form, output, overwrite=overwrite):
         print(f"wrote {path}")
 
 
 @cli.command(epilog=example("neuralbits inspect home-assistant-en"))
 def inspect(artifact: ArtifactArgument, as_json: JsonOption = False) -> None:
-    """Show an artifact's intents, layers, size and provenance."""
+    """Print an artifact's intents, layers, size and provenance."""
     require("numpy", "reference")
     from neuralbits.artifact import read
 
     path = loading.locate(artifact)
-    held = read(path)
+    contents = read(path)
     backend = neuralbits.load(path).backend
     layers: list[dict[str, Any]] = [
         {
@@ -311,34 +320,34 @@ def inspect(artifact: ArtifactArgument, as_json: JsonOption = False) -> None:
             "precision": layer.precision,
             "zeros": round(float((layer.weights == 0).mean()), 4),
         }
-        for layer in held.network.layers
+        for layer in contents.network.layers
     ]
     if as_json:
         facts = {
-            "size": held.size,
+            "size": contents.size,
             "backend": backend,
-            "digest": held.digest,
-            "labels": held.labels,
-            "projection": asdict(held.projection),
+            "digest": contents.digest,
+            "labels": contents.labels,
+            "projection": asdict(contents.projection),
             "layers": layers,
-            "temperature": held.temperature,
-            "threshold": held.threshold,
-            "provenance": held.provenance,
+            "temperature": contents.temperature,
+            "threshold": contents.threshold,
+            "provenance": contents.provenance,
         }
         print_json(facts, indent=2)
         return
-    projection = held.projection
+    projection, labels = contents.projection, contents.labels
     print_facts(
         {
-            "size": f"{held.size:,} bytes",
+            "size": f"{contents.size:,} bytes",
             "backend": backend,
-            "digest": held.digest,
-            "intents": f"{len(held.labels)}: {json.dumps(held.labels, ensure_ascii=False)[1:-1]}",
+            "digest": contents.digest,
+            "intents": f"{len(labels)}: {json.dumps(labels, ensure_ascii=False)[1:-1]}",
             "projection": f"{projection.functions} functions"
-            + (f" ({len(projection.removed)} of them removed)" if projection.removed else "")
+            + (f" ({len(projection.removed)} pruned)" if projection.removed else "")
             + f" of {projection.dimensions} dimensions, {projection.code_bits} bits each"
             + (", in blocks" if projection.blocks else "")
-            + f"; an n-gram takes part in one of {projection.stride}",
+            + f"; group size {projection.stride}",
             "n-grams": ", ".join(projection.families),
             **{
                 f"layer {index}": (
@@ -346,16 +355,16 @@ def inspect(artifact: ArtifactArgument, as_json: JsonOption = False) -> None:
                 )
                 for index, layer in enumerate(layers)
             },
-            "temperature": f"{held.temperature:.4f}",
-            "threshold": f"{held.threshold:.4f}",
-            "provenance": json.dumps(held.provenance, indent=2, ensure_ascii=False),
+            "temperature": f"{contents.temperature:.4f}",
+            "threshold": f"{contents.threshold:.4f}",
+            "provenance": json.dumps(contents.provenance, indent=2, ensure_ascii=False),
         }
     )
 
 
 @cli.command(epilog=example("neuralbits models"))
 def models(as_json: JsonOption = False) -> None:
-    """List the shipped artifacts, which every command takes by name."""
+    """List the shipped artifacts that every command accepts by name."""
     for name, path in loading.shipped().items():
         manifest = neuralbits.load(path).manifest
         if as_json:

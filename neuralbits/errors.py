@@ -1,4 +1,4 @@
-"""The errors that a user can correct, and how a program reports them.
+"""The errors that a user can fix, and how a program reports them.
 
 ::
 
@@ -21,8 +21,8 @@
         ├── SweepError            a sweep can't start or resume         model_training.sweep
         └── EvaluationError       there is nothing to measure           model_training.evaluation
 
-Each message is a clause or two: what is wrong, where, and what to do. What it quotes of untrusted
-input is escaped and cut by `shown`.
+Each message is a clause or two: what is wrong, where, and what to do. `shown` escapes and cuts the
+untrusted input that a message quotes.
 """
 
 import contextlib
@@ -34,23 +34,23 @@ SHOWN_CHARACTERS = 80
 
 
 class NeuralbitsError(ValueError):
-    """Bad input of any kind; its text is a clause or two: what, where, and what to do."""
+    """Bad input of any kind; the message says what is wrong, where, and what to do."""
 
 
 class ForeignFileError(NeuralbitsError):
-    """An output would replace something that this program didn't write."""
+    """An output would replace a file that neuralbits didn't write."""
 
 
 class MissingExtraError(NeuralbitsError):
-    """A package of one of the project's extras isn't installed; the message names the extra."""
+    """A package of an extra isn't installed; the message names the extra."""
 
 
 @contextlib.contextmanager
 def needing(extra: str) -> Iterator[None]:
-    """Import packages of an extra.
+    """Name the extra if an import in this context fails.
 
     Raises:
-        MissingExtraError: one isn't installed.
+        MissingExtraError: a package isn't installed.
 
     Example:
         >>> with needing("reference"):
@@ -65,7 +65,7 @@ def needing(extra: str) -> Iterator[None]:
 
 
 def shown(value: object, characters: int = SHOWN_CHARACTERS) -> str:
-    r"""Return an untrusted value as an error shows it: quoted, escaped and cut.
+    r"""Quote, escape and cut an untrusted value for an error message.
 
     Example:
         >>> shown("turn on\x1b[2J")
@@ -80,7 +80,7 @@ def shown(value: object, characters: int = SHOWN_CHARACTERS) -> str:
 
 
 def escaped(text: str, characters: int = 3 * SHOWN_CHARACTERS) -> str:
-    r"""Return untrusted text as a part of a sentence: escaped and cut, without quotes.
+    r"""Escape and cut untrusted text for an error message, without quotes.
 
     Example:
         >>> escaped("turn on\x1b[2J")
@@ -93,10 +93,10 @@ def escaped(text: str, characters: int = 3 * SHOWN_CHARACTERS) -> str:
 
 @contextlib.contextmanager
 def ending_in_a_sentence(program: str) -> Iterator[None]:
-    """End a program; what its user can correct is printed as one line, without a traceback.
+    """End a program with one line, not a traceback, for an error that its user can fix.
 
     Raises:
-        SystemExit: something went wrong, or Ctrl-C was pressed.
+        SystemExit: such an error, or Ctrl-C.
     """
     try:
         yield

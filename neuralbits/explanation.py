@@ -1,7 +1,8 @@
-"""The explanation: which n-grams of a text spoke for its intent, and which against it.
+"""The explanation: the influence of each n-gram of a text on its intent.
 
-Each n-gram is left out, and what that changes is what it did (occlusion: Zeiler and Fergus 2014,
-arXiv:1311.2901; of words, Li et al. 2016, arXiv:1612.08220). docs/projection.md defines it.
+The influence is the change of the intent's log-odds when the n-gram is left out (occlusion: Zeiler
+and Fergus 2014, arXiv:1311.2901; of words: Li et al. 2016, arXiv:1612.08220).
+docs/projection.md defines it.
 """
 
 from dataclasses import dataclass
@@ -9,51 +10,65 @@ from dataclasses import dataclass
 from neuralbits.errors import NeuralbitsError
 
 MAX_NGRAMS = 2_048
-"""A text with more different ones isn't explained: for each it is scored once more, which takes
-time, and of a part of them the strongest might be missing."""
+"""The most different n-grams that a text to explain may have: each costs another scoring, and an
+explanation by a part of the n-grams could miss the strongest."""
 
 
 @dataclass(frozen=True, slots=True)
 class NgramInfluence:
-    """An n-gram, and what it did for the answer."""
+    """An n-gram and its influence on the intent.
+
+    Example:
+        >>> import neuralbits
+        >>> explanation = neuralbits.load("home-assistant-en").explain("turn off the lamp")
+        >>> words = {n.ngram: n for n in explanation.ngrams if n.family == "words"}
+        >>> words["off"].influence > 0
+        True
+    """
 
     ngram: str
-    """Its text, normalised. Spaces are the bounds of tokens."""
+    """Normalised text; a space marks the start or the end of a token."""
     family: str
     """``words``, ``word_bigrams``, ``skip_bigrams`` or ``characters`` (docs/projection.md)."""
     influence: float
-    """By how much the log-odds of the text's intent, ln(p / (1 - p)) of its calibrated probability,
-    fall if all occurrences of this n-gram are left out: above 0 it spoke for the intent, below 0
-    against it. They don't add up: n-grams overlap, and share their bits.
+    """The fall of the intent's log-odds, ln(p / (1 - p)) of its calibrated probability p, when all
+    occurrences of this n-gram are left out. It is positive for the intent, negative against it.
+    Influences don't add up, because n-grams overlap and share bits.
 
-    If two n-grams share a feature's hash, the network can't tell them apart, but they are still two
-    here: each is left out as often as it occurs itself, while the other one stays.
+    Two n-grams with the same hash are one feature to the network but have two entries here: the
+    influence of each comes from its own occurrences.
     """
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What a text is to the network, and what its n-grams did for the likeliest intent."""
+    """The neural bits of a text, and the influence of its n-grams on the likeliest intent.
+
+    Example:
+        >>> import neuralbits
+        >>> explanation = neuralbits.load("home-assistant-en").explain("turn off the lamp")
+        >>> len(explanation.bits) == explanation.functions * explanation.dimensions / 4
+        True
+    """
 
     bits: str
-    """The neural bits in hexadecimal digits, function by function: the first bit is the highest of
-    the first digit, and the last digit is filled up with zeros."""
+    """The neural bits as hexadecimal digits, function by function. The first bit is the highest of
+    the first digit; zeros fill up the last digit."""
     second_bits: str
-    """Likewise the second bits, which say whether a sum is large; empty if ``code_bits`` is 1."""
+    """The second bits in the same form, 1 for a large sum; empty if ``code_bits`` is 1."""
     functions: int
-    """How many functions there are, without pruned ones."""
+    """The number of functions, without pruned ones."""
     dimensions: int
-    """How many bits of ``bits`` each of them has: d, or 2^d in blocks."""
+    """The number of bits of each function in ``bits``: d, or 2^d in blocks."""
     ngrams: tuple[NgramInfluence, ...]
-    """Every different n-gram of the text once, the greatest influence, of either sign, first;
-    equals as docs/projection.md orders them."""
+    """The different n-grams of the text, in falling order of the influence's magnitude;
+    docs/projection.md gives the order of equal ones."""
 
 
 class TooVaried(NeuralbitsError):
-    """A text with more different n-grams than are explained."""
+    """A text has more than `MAX_NGRAMS` different n-grams, so it can't be explained."""
 
     def __init__(self) -> None:
         super().__init__(
-            f"the text has more than {MAX_NGRAMS:,} different n-grams, too many to leave out one "
-            "by one; ask for the explanation of a shorter text"
+            f"the text has more than {MAX_NGRAMS:,} different n-grams; explain a shorter text"
         )

@@ -49,7 +49,9 @@ def atomic_write(
 
     Example:
         >>> with atomic_write(Path("report.html")) as file:
-        ...     file.write(stamped("<!doctype html>…", ".html"))
+        ...     size = file.write(stamped("<!doctype html>…", ".html"))
+        >>> is_own(Path("report.html"))
+        True
     """
     refuse_foreign([path], overwrite=overwrite, digests=digests)
     temporary: Path | None = None

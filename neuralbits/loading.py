@@ -1,4 +1,4 @@
-"""Load an artifact: from a name, a file or bytes to a classifier."""
+"""Load a classifier from an artifact's name, file or bytes."""
 
 import contextlib
 import os
@@ -16,27 +16,33 @@ if TYPE_CHECKING:
 
 
 def backend() -> Literal["kernel", "reference"]:
-    """Return what answers: the compiled kernel, or the reference where there is none.
+    """Return the backend of this installation: ``"kernel"`` if compiled, else ``"reference"``.
 
-    The reference, in NumPy, also answers for artifacts that the kernel doesn't take, those of float
-    weights or of more than four layers: ``Classifier.backend`` tells.
+    Artifacts with float weights or with more than four layers use the NumPy reference on every
+    installation; ``Classifier.backend`` names the backend of one artifact.
+
+    Example:
+        >>> import neuralbits
+        >>> neuralbits.backend()
+        'kernel'
     """
     return "kernel" if kernel.COMPILED else "reference"
 
 
 def load(artifact: str | os.PathLike[str]) -> Classifier:
-    """Load the classifier that an artifact contains.
+    """Load a classifier from a shipped artifact or a file.
 
     Args:
         artifact: a shipped artifact's name, such as ``"home-assistant-en"``, or a file's path; see
             `locate`.
 
     Raises:
-        ArtifactError: there is no such artifact, or it can't be used.
+        ArtifactError: the artifact doesn't exist or can't be used.
 
     Example:
+        >>> import neuralbits
         >>> classifier = neuralbits.load("home-assistant-en")
-        >>> classifier.classify("turn of teh lamp").intent
+        >>> classifier.classify("turn off the lamp").intent
         'HassTurnOff'
     """
     path = locate(artifact)
@@ -45,17 +51,20 @@ def load(artifact: str | os.PathLike[str]) -> Classifier:
 
 
 def loads(content: "Buffer") -> Classifier:
-    """Load the classifier of an artifact's bytes.
+    """Load a classifier from an artifact's bytes.
 
     Args:
-        content: ``bytes`` or anything like them: a ``bytearray``, ``memoryview`` or ``mmap``.
+        content: a ``bytes``, ``bytearray``, ``memoryview``, ``mmap`` or another buffer.
 
     Raises:
-        ArtifactError: they can't be used as an artifact; the sentence names no file.
-        TypeError: ``content`` has no bytes.
+        ArtifactError: the bytes are no artifact that can be used; the message names no file.
+        TypeError: ``content`` isn't a buffer.
 
     Example:
-        >>> classifier = neuralbits.loads(Path("home.safetensors").read_bytes())
+        >>> import neuralbits
+        >>> content = locate("home-assistant-en").read_bytes()
+        >>> neuralbits.loads(content).classify("turn off the lamp").intent
+        'HassTurnOff'
     """
     if not isinstance(content, bytes):
         content = memoryview(content).tobytes()
@@ -68,7 +77,7 @@ def loads(content: "Buffer") -> Classifier:
         from neuralbits import artifact, reference
     except ModuleNotFoundError as error:
         raise ArtifactError(
-            f"this artifact needs the NumPy backend, and {error.name} isn't installed: "
+            f"this artifact needs the NumPy backend, which needs {error.name}: "
             "pip install 'neuralbits[reference]'"
         ) from None
 
@@ -76,27 +85,38 @@ def loads(content: "Buffer") -> Classifier:
 
 
 def shipped() -> dict[str, Path]:
-    """Return the artifacts that are installed with the package: their files by their names."""
+    """Return the artifacts that the package ships: from names to files.
+
+    Example:
+        >>> "home-assistant-en" in shipped()
+        True
+    """
     files = Path(__file__).with_name("shipped").glob("*.safetensors")
     return {file.stem: file for file in sorted(files)}
 
 
 def locate(artifact: str | os.PathLike[str]) -> Path:
-    """Return the file of an artifact.
+    """Return the path of an artifact.
 
-    A string of letters, digits, ``-`` and ``_`` alone is the name of a shipped artifact, in
-    whichever folder the process runs: a file of that name is written ``./name``. Anything else is a
-    path, and so is a ``Path``.
+    A string of only letters, digits, ``-`` and ``_`` is the name of a shipped artifact, whatever
+    the current folder contains; write ``./name`` for a file. Any other string, and any ``Path``,
+    is a path.
 
     Raises:
         ArtifactError: no artifact of that name is shipped.
+
+    Example:
+        >>> locate("home-assistant-en").name
+        'home-assistant-en.safetensors'
+        >>> locate("./mine.safetensors").name
+        'mine.safetensors'
     """
     if not isinstance(artifact, str) or not re.fullmatch(r"[\w-]+", artifact):
         return Path(artifact)
     artifacts = shipped()
     if artifact not in artifacts:
         raise ArtifactError(
-            f"no artifact named {shown(artifact)} is shipped (there are {', '.join(artifacts)}); "
-            f"to name a file, write ./{artifact}"
+            f"no artifact named {shown(artifact)} is shipped (only {', '.join(artifacts)}); "
+            f"for a file, write ./{artifact}"
         )
     return artifacts[artifact]

@@ -1,7 +1,7 @@
-"""The manifest: what an artifact says of itself, which is all but its weights.
+"""The manifest: an artifact's intents, settings and provenance, without its weights.
 
-Read and checked without NumPy, so that the kernel needs none to serve. docs/artifact.md describes
-every field.
+This module reads and checks it without NumPy, because the kernel classifies without NumPy.
+docs/artifact.md describes every field.
 """
 
 import contextlib
@@ -22,14 +22,14 @@ from neuralbits.errors import NeuralbitsError, escaped, shown
 
 FORMAT_VERSION = 1
 MAX_BYTES = 1 << 30
-"""No artifact is larger; a larger file is refused unread."""
+"""The largest size of an artifact; a larger file is refused before it is parsed."""
 
 KEY = "neuralbits"
-"""The metadata's one entry."""
+"""The name of the only metadata entry."""
 _UNPRINTABLE = {"Cc", "Zl", "Zp"}
-"""Categories of characters that could forge a line of a log or move a terminal's cursor."""
+"""Unicode categories of characters that could forge a log line or move a terminal's cursor."""
 _MAX_LABELS = 1 << 20
-"""Bytes; so few compressed ones could become gigabytes."""
+"""The largest decompressed size of the labels in bytes: a small file can't fill the memory."""
 _TYPES = {
     **{"BOOL": "|b1", "U8": "|u1", "I8": "|i1", "U16": "<u2", "I16": "<i2", "F16": "<f2"},
     **{"U32": "<u4", "I32": "<i4", "F32": "<f4", "U64": "<u8", "I64": "<i8", "F64": "<f8"},
@@ -42,34 +42,42 @@ _LAYER_FIELDS = {"inputs", "units", "precision", "shift", "activation"}
 
 
 class ArtifactError(NeuralbitsError):
-    """A file that can't be used as an artifact; the sentence says which, why, and what to do."""
+    """A file can't be used as an artifact; the message says which, why, and what to do."""
 
 
 class Tensor(NamedTuple):
-    """A tensor as the file holds it."""
+    """A tensor as it lies in the file."""
 
     dtype: str
-    """As NumPy writes it, such as ``<i4``."""
+    """NumPy's type string, such as ``<i4``."""
     shape: tuple[int, ...]
     content: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What an artifact says of itself."""
+    """An artifact's intents, settings and provenance.
+
+    Example:
+        >>> import neuralbits
+        >>> manifest = neuralbits.load("home-assistant-en").manifest
+        >>> "HassTurnOff" in manifest.labels, manifest.digest[:7], manifest.size < 64 * 1024
+        (True, 'sha256:', True)
+    """
 
     labels: tuple[str, ...]
     """The intents, in the order of the network's C scores."""
     projection: dict[str, Any]
-    """The projection's settings, those of `neuralbits.projection.Projection`."""
+    """The fields of `neuralbits.projection.Projection`, as JSON."""
     scale: float
-    """What a score of 1 is as a logit."""
+    """The logit of a score s is ``scale · s``."""
     temperature: float
-    """What calibrates the logits: they are divided by it."""
+    """Calibrated logits are logits divided by the temperature (Guo et al. 2017,
+    arXiv:1706.04599, eq. 9)."""
     threshold: float
-    """The least margin of the greatest score of an answer that counts as in scope."""
+    """The smallest margin of the greatest score with which a text is in scope."""
     provenance: dict[str, Any]
-    """Where it comes from: data, seed, versions, measured figures. A JSON object."""
+    """Data, seed, versions and measured figures of the training, as a JSON object."""
     digest: str
     """``sha256:`` and 64 hexadecimal digits, over tensors and settings."""
     size: int
@@ -77,7 +85,7 @@ class Manifest:
 
 
 class Contents(NamedTuple):
-    """An artifact taken apart: its digest matches, and its manifest is sound."""
+    """The parts of an artifact whose digest matches and whose manifest is valid."""
 
     content: bytes
     settings: dict[str, Any]
@@ -88,13 +96,14 @@ class Contents(NamedTuple):
 
 @contextlib.contextmanager
 def reading(path: str | os.PathLike[str]) -> Iterator[bytes]:
-    """Read a file's bytes, and name the file in each `ArtifactError` that is raised within.
+    """Read a file's bytes, and add the file's name to each `ArtifactError` raised in the context.
 
     Raises:
         ArtifactError: the file can't be read, is too large, or can't be used.
 
     Example:
-        >>> with reading("home.safetensors") as content:
+        >>> from neuralbits.loading import locate
+        >>> with reading(locate("home-assistant-en")) as content:
         ...     labels = open(content).manifest.labels
     """
     try:
@@ -110,27 +119,27 @@ def _content_of(path: str | os.PathLike[str]) -> bytes:
     """Return a file's bytes.
 
     Raises:
-        ArtifactError: there are too many.
-        OSError: it can't be read.
+        ArtifactError: the file is larger than `MAX_BYTES`.
+        OSError: the file can't be read.
     """
     with Path(path).open("rb") as file:
         content = file.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
-        raise ArtifactError(f"it is larger than {MAX_BYTES} bytes, as no artifact is")
+        raise ArtifactError(f"it is larger than {MAX_BYTES} bytes, the limit for an artifact")
     return content
 
 
 def open(content: bytes) -> Contents:
-    """Take an artifact's bytes apart, and read its manifest.
+    """Parse an artifact's bytes, check its digest, and read its manifest.
 
     Raises:
-        ArtifactError: they are no artifact, of another format, altered or malformed; the sentence
-            names no file.
+        ArtifactError: the bytes are no artifact, or one of another format, altered or malformed;
+            the message names no file.
     """
     settings, tensors = _unpack(content)
-    claimed = settings.pop("digest", None)
+    stored_digest = settings.pop("digest", None)
     digest = digest_of(tensors, settings)
-    if claimed != digest:
+    if stored_digest != digest:
         raise ArtifactError(
             "its digest doesn't match its content, so it was altered or damaged; copy it again"
         )
@@ -141,19 +150,21 @@ def _unpack(content: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return the settings, with the digest, and the tensors.
 
     Raises:
-        ArtifactError: it is no artifact, or of another format.
+        ArtifactError: the bytes are no artifact, or one of another format.
     """
     try:
         tensors = {
             name: Tensor(
-                _TYPES.get(held["dtype"], held["dtype"]), tuple(held["shape"]), bytes(held["data"])
+                _TYPES.get(entry["dtype"], entry["dtype"]),
+                tuple(entry["shape"]),
+                bytes(entry["data"]),
             )
-            for name, held in safetensors.deserialize(content)  # type: ignore[no-untyped-call]
+            for name, entry in safetensors.deserialize(content)  # type: ignore[no-untyped-call]
         }
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     except (safetensors.SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ArtifactError(
-            f"it is no safetensors file, or a part of one is missing ({escaped(str(error))})"
+            f"it is no safetensors file, or is cut short ({escaped(str(error))})"
         ) from None
     try:
         settings = json.loads(header["__metadata__"][KEY], parse_constant=_refuse_constant)
@@ -166,7 +177,7 @@ def _unpack(content: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if type(version) is not int or version != FORMAT_VERSION:
         raise ArtifactError(
             f"its format has version {shown(version)}, this neuralbits reads {FORMAT_VERSION}; "
-            "install the neuralbits that reads it, or train the artifact again"
+            "install a neuralbits that reads it, or train the artifact again"
         )
     return settings, tensors
 
@@ -175,7 +186,7 @@ def _read(settings: dict[str, Any], tensors: dict[str, Tensor], digest: str, siz
     """Return the manifest.
 
     Raises:
-        ArtifactError: it is malformed.
+        ArtifactError: a field is missing or has a wrong value.
     """
     with described_as_malformed():
         manifest = Manifest(
@@ -194,9 +205,9 @@ def _read(settings: dict[str, Any], tensors: dict[str, Tensor], digest: str, siz
 
 
 def is_complete(contents: Contents) -> bool:
-    """Whether a file has the fields and the tensors that it is to have, and no other.
+    """Return whether a file has exactly the fields and the tensors of the format.
 
-    One that hasn't isn't wholly understood, and `neuralbits.artifact.build` says why.
+    For any other file, `neuralbits.artifact.build` raises an error that says what differs.
     """
     settings, tensors = contents.settings, {"labels"}
     with contextlib.suppress(KeyError, TypeError, AttributeError):
@@ -217,7 +228,7 @@ def is_complete(contents: Contents) -> bool:
 
 
 def digest_of(tensors: dict[str, Tensor], settings: dict[str, Any]) -> str:
-    """Hash the settings and, in order of their names, the tensors."""
+    """Hash the settings, then the tensors in the order of their names."""
     digest = hashlib.sha256(dump(settings).encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tensor.shape} ".encode())
@@ -226,7 +237,7 @@ def digest_of(tensors: dict[str, Tensor], settings: dict[str, Any]) -> str:
 
 
 def compress(labels: tuple[str, ...]) -> bytes:
-    """Compress the labels: a JSON list by zlib, which the names of 150 intents fit into 1 kB."""
+    """Compress the labels as a JSON list by zlib; the names of 150 intents take about 1 kB."""
     return zlib.compress(dump(labels).encode(), 9)
 
 
@@ -234,7 +245,7 @@ def _decompress(stored: Tensor) -> tuple[str, ...]:
     """Undo `compress`.
 
     Raises:
-        ValueError: the tensor isn't one that `compress` makes; the sentence says how.
+        ValueError: the tensor isn't one that `compress` makes; the message says what differs.
     """
     if stored.dtype != "|u1" or len(stored.shape) != 1:
         raise ValueError(f"labels of shape {stored.shape} and type {stored.dtype}")
@@ -244,13 +255,13 @@ def _decompress(stored: Tensor) -> tuple[str, ...]:
     except zlib.error as error:
         raise ValueError(f"labels that can't be decompressed ({error})") from None
     if not inflate.eof or inflate.unused_data:
-        raise ValueError(f"labels that end too early or too late, or exceed {_MAX_LABELS} bytes")
+        raise ValueError(f"labels with missing or extra bytes, or more than {_MAX_LABELS} bytes")
     labels = json.loads(text)
     if not isinstance(labels, list) or dump(labels).encode() != text:
-        raise ValueError("labels that neuralbits would write otherwise")
+        raise ValueError("labels that are not in their canonical form")
     if not all(isinstance(label, str) and label for label in labels):
         raise ValueError("labels that are no text")
-    "".join(labels).encode()  # a lone surrogate could never be sent: a ValueError
+    "".join(labels).encode()  # raises a ValueError for a lone surrogate, which no output can hold
     if len(set(labels)) < len(labels):
         raise ValueError("labels that occur twice")
     for label in labels:
@@ -260,7 +271,7 @@ def _decompress(stored: Tensor) -> tuple[str, ...]:
 
 
 def dump(settings: object) -> str:
-    """Write JSON in the one form that the digest is taken over."""
+    """Write the canonical JSON that the digest hashes."""
     try:
         return json.dumps(settings, separators=(",", ":"), sort_keys=True, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
@@ -287,10 +298,10 @@ def _refuse_constant(constant: str) -> None:
 
 @contextlib.contextmanager
 def described_as_malformed() -> Iterator[None]:
-    """Turn whatever a wrong shape, type or name raises into one kind of error.
+    """Turn the exceptions that a wrong shape, type or name raises into an `ArtifactError`.
 
-    The digest has matched, so only a faulty or hostile writer comes here; any exception of these
-    kinds means that the settings aren't what format 1 says.
+    Call it only after the digest has matched: then a faulty or hostile program wrote the file, and
+    each of these exceptions means that the file isn't in format 1.
     """
     try:
         yield

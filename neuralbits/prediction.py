@@ -1,30 +1,46 @@
-"""The prediction: what the classifier makes of a text."""
+"""The prediction: the classifier's answer for one text."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class IntentConfidence:
-    """An intent and its calibrated probability."""
+    """An intent and its calibrated probability.
+
+    Example:
+        >>> import neuralbits
+        >>> classifier = neuralbits.load("home-assistant-en")
+        >>> first, second = classifier.classify("turn off the lamp", top_k=2).intents
+        >>> first.intent, first.confidence > second.confidence
+        ('HassTurnOff', True)
+    """
 
     intent: str
     confidence: float
+    """The probability, from 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What the classifier makes of a text."""
+    """The classifier's answer for one text.
+
+    Example:
+        >>> import neuralbits
+        >>> prediction = neuralbits.load("home-assistant-en").classify("turn off the lamp")
+        >>> prediction.intent, prediction.in_scope
+        ('HassTurnOff', True)
+    """
 
     intent: str
     """The likeliest intent."""
     confidence: float
     """Its calibrated probability."""
     in_scope: bool
-    """Whether the margin of the intent's score over the others reaches the artifact's threshold;
-    never for a text without tokens.
+    """Whether the margin of the intent's score over the others is at least the artifact's
+    threshold. It is false for a text without tokens.
 
-    The scores, not the confidence: a softmax is sure of one intent as soon as the others are less
-    likely still (Hendrycks et al. 2022, arXiv:1911.11132; measured in docs/accuracy.md).
+    The margin of scores decides, not the confidence: a softmax is near 1 for any text whose other
+    intents score even lower (Hendrycks et al. 2022, arXiv:1911.11132; docs/accuracy.md).
     """
     intents: tuple[IntentConfidence, ...]
-    """The ``top_k`` likeliest intents, the likeliest first."""
+    """The ``top_k`` likeliest intents, in falling order of confidence."""

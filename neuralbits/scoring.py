@@ -98,7 +98,7 @@ def score(
     overwrite: bool = False,
     progress: Callable[[Progress], None] | None = None,
 ) -> Summary:
-    """Score every row of a table, in constant memory, resuming a job that was interrupted.
+    r"""Score every row of a table, in constant memory, and resume an interrupted job.
 
     Rows keep their order and their other columns, and get the columns ``intent``, ``confidence``
     and ``in_scope``, each name preceded by ``prefix``. What can't be read or scored goes to
@@ -127,8 +127,10 @@ def score(
         ScoringError: the job can't start or resume. What is done remains, to be resumed.
 
     Example:
-        >>> score("home.safetensors", "texts.csv", "scored.parquet", workers=4).rows
-        1000000
+        >>> from neuralbits.loading import locate
+        >>> size = Path("texts.csv").write_text("text\nturn off the lamp\n")
+        >>> score(locate("home-assistant-en"), "texts.csv", "scored.csv", workers=1).rows
+        1
     """
     started = time.monotonic()
     if isinstance(source, str | os.PathLike):

@@ -6,45 +6,45 @@ export interface IntentConfidence {
   confidence: number;
 }
 
-/** What the classifier makes of a text: the likeliest intent, and what the service answers beside it. */
+/** The classifier's answer for one text, with the fields of the service's answer. */
 export interface Prediction extends IntentConfidence {
-  /** Whether the score's margin over the others reaches the model's threshold. */
+  /** Whether the margin of the intent's score over the others is at least the threshold. */
   in_scope: boolean;
-  /** The topK likeliest intents, the likeliest first. */
+  /** The topK likeliest intents, in falling order of confidence. */
   intents: IntentConfidence[];
 }
 
-/** An n-gram, and what it did for the answer. */
+/** An n-gram and its influence on the intent. */
 export interface NgramInfluence {
-  /** Its text, normalised; spaces are the bounds of tokens. */
+  /** Normalised text; a space marks the start or the end of a token. */
   ngram: string;
   family: "words" | "word_bigrams" | "skip_bigrams" | "characters";
-  /** By how much the log-odds of the text's intent fall without it: above 0 it spoke for the intent. */
+  /** The fall of the intent's log-odds without this n-gram: above 0, it speaks for the intent. */
   influence: number;
 }
 
-/** What a text is to the network, and what its n-grams did for the likeliest intent. */
+/** The neural bits of a text, and the influence of its n-grams on the likeliest intent. */
 export interface Explanation {
   /** The neural bits in hexadecimal digits: the first bit is the highest of the first digit. */
   bits: string;
-  /** Likewise the second bits, which say whether a sum is large; empty if there are none. */
+  /** The second bits in the same form, 1 for a large sum; empty if the model has none. */
   second_bits: string;
-  /** How many functions there are. */
+  /** The number of projection functions. */
   functions: number;
-  /** How many bits of `bits` each of them has. */
+  /** The number of bits of each function in `bits`. */
   dimensions: number;
-  /** Every different n-gram of the text once, the greatest influence, of either sign, first. */
+  /** The different n-grams of the text, in falling order of the influence's magnitude. */
   ngrams: NgramInfluence[];
 }
 
 export interface Classifier {
-  /** All intents. */
+  /** The intents. */
   readonly labels: readonly string[];
-  /** Classify one text; topK, by default 1, is how many intents to name. */
+  /** Classify one text; topK, by default 1, is the number of intents to list. */
   classify(text: string, topK?: number): Prediction;
-  /** Tell which n-grams spoke for the intent that classify gives, and which against it. */
+  /** Explain the intent that classify returns by the influence of each n-gram. */
   explain(text: string): Explanation;
 }
 
-/** Load the model: by default from the .wasm file beside the module, else from another URL or from its bytes. */
+/** Load the model from a URL or from bytes, by default from the .wasm file beside the module. */
 export function load(source?: URL | BufferSource): Promise<Classifier>;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Text in, intent out: neuralbits as an ES module, for browsers and Node. Written by `neuralbits export`.
+// Intent classification as an ES module, for browsers and Node. Written by `neuralbits export`.
 //
 //     import { load } from "./example.mjs";
 //     const classifier = await load();
@@ -11,8 +11,8 @@ const FAMILIES = ["words", "word_bigrams", "skip_bigrams", "characters"];
 const NGRAM_BYTES = 40; // a double, and 32-bit numbers
 
 /**
- * Load the kernel and the model; both are in the one .wasm file beside this module.
- * @param {URL | BufferSource} source where that file is, or what it holds
+ * Load the kernel and the model, by default from the .wasm file beside this module.
+ * @param {URL | BufferSource} source the URL or the content of the .wasm file
  */
 export async function load(source = new URL("./example.wasm", import.meta.url)) {
   const module = await WebAssembly.compile(await contentOf(source));
@@ -23,7 +23,7 @@ export async function load(source = new URL("./example.wasm", import.meta.url)) 
   const encoder = new TextEncoder();
   const decoder = new TextDecoder();
 
-  // Behind the kernel's own data lie the model, its results, and what one text takes.
+  // Memory after the kernel's own data: the model, the results, then scratch and text.
   const modelAt = kernel.__heap_base.value;
   const probabilitiesAt = aligned(modelAt + model.byteLength);
   const scoresAt = probabilitiesAt + 8 * labels.length;
@@ -31,10 +31,10 @@ export async function load(source = new URL("./example.wasm", import.meta.url)) 
   reserve(memory, scratchAt);
   new Uint8Array(memory.buffer).set(new Uint8Array(model), modelAt);
   if (kernel.open(modelAt, model.byteLength) !== 0 || kernel.intents() !== labels.length) {
-    throw new Error("the model within the .wasm file is damaged; export it anew");
+    throw new Error("the model in the .wasm file is damaged; export it again");
   }
 
-  /** Put a text behind the scratch buffer that it takes; return where it lies, and its bytes. */
+  /** Copy a text behind its scratch buffer; return its address and its number of bytes. */
   function put(text, scratchSize) {
     if (typeof text !== "string") {
       throw new TypeError(`the text is of type ${typeof text}, not a string`);
@@ -49,7 +49,7 @@ export async function load(source = new URL("./example.wasm", import.meta.url)) 
     return [textAt, bytes.length];
   }
 
-  /** Classify one text; topK is how many intents to name. */
+  /** Classify one text; topK is the number of intents to list. */
   function classify(text, topK = 1) {
     if (!Number.isInteger(topK) || topK < 1) {
       throw new RangeError(`topK is ${topK}; ask for at least 1 intent`);
@@ -65,19 +65,19 @@ export async function load(source = new URL("./example.wasm", import.meta.url)) 
     return { ...intents[0], in_scope: inScope !== 0, intents };
   }
 
-  /** Tell which n-grams of a text spoke for its intent, and which against it. */
+  /** Explain the intent of a text by the influence of each n-gram. */
   function explain(text) {
     const [textAt, bytes] = put(text, kernel.explain_scratch_size);
-    const found = kernel.explain(textAt, bytes, scratchAt);
-    if (found === 0) {
+    const explanationAt = kernel.explain(textAt, bytes, scratchAt);
+    if (explanationAt === 0) {
       throw new RangeError(
-        `the text has more than ${kernel.max_ngrams().toLocaleString("en")} different n-grams, ` +
-          "too many to leave out one by one; ask for the explanation of a shorter text",
+        `the text has more than ${kernel.max_ngrams().toLocaleString("en")} different n-grams; ` +
+          "explain a shorter text",
       );
     }
     const [bitsAt, tokensAt, ngramsAt, count, functions, dimensions, codeBits] = new Uint32Array(
       memory.buffer,
-      found,
+      explanationAt,
       7,
     );
     const string = (start, length) =>
@@ -106,7 +106,7 @@ export async function load(source = new URL("./example.wasm", import.meta.url)) 
   return Object.freeze({ labels, classify, explain });
 }
 
-/** Bits as digits: the first bit is the highest of the first one. */
+/** Write bits as hexadecimal digits; the first bit is the highest of the first digit. */
 function hexadecimal(memory, at, count) {
   const bytes = new Uint8Array(memory.buffer, at, Math.ceil(count / 8));
   let digits = "";
@@ -120,7 +120,7 @@ function hexadecimal(memory, at, count) {
   return digits;
 }
 
-/** The places of the greatest numbers, the greatest first, and the first of equals. */
+/** Return the places of the greatest numbers in falling order; of equal numbers, the first. */
 function greatest(numbers, count) {
   const places = [];
   const taken = new Uint8Array(numbers.length);
@@ -142,7 +142,7 @@ async function contentOf(source) {
     return source;
   }
   if (source.protocol === "file:" && globalThis.process?.versions?.node) {
-    const files = "node:fs/promises"; // not for bundlers to follow
+    const files = "node:fs/promises"; // a variable, so that bundlers don't include it
     return (await import(/* webpackIgnore: true */ /* @vite-ignore */ files)).readFile(source);
   }
   const response = await fetch(source);
@@ -155,7 +155,7 @@ async function contentOf(source) {
 function section(module, name) {
   const [content] = WebAssembly.Module.customSections(module, name);
   if (!content) {
-    throw new Error(`the .wasm file has no section ${name}; export it anew`);
+    throw new Error(`the .wasm file has no section ${name}; export it again`);
   }
   return content;
 }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Classifies the texts on the command line or, without any, the lines of standard input; prints a line of
- * JSON for each, as `neuralbits classify --json` does. Written by `neuralbits export`.
+/* Classifies the arguments or, without arguments, the lines of standard input. Prints one line of JSON for
+ * each text, as `neuralbits classify --json` does. Written by `neuralbits export`.
  *
  *     cc -std=c99 -O2 *.c -o classify && ./classify "turn of teh lamp"
  *
- * A device leaves this file out. */
+ * Firmware doesn't need this file. */
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +20,7 @@ static void *resized(void *memory, size_t bytes)
 {
     memory = realloc(memory, bytes);
     if (!memory) {
-        fputs("there isn't enough memory\n", stderr);
+        fputs("out of memory\n", stderr);
         exit(1);
     }
     return memory;
@@ -43,7 +43,7 @@ static void print_string(const char *string, size_t bytes)
     putchar('"');
 }
 
-/* Print a number in as few digits as are read as the same one. */
+/* Print a number in the fewest digits that parse as the same number. */
 static void print_number(double number)
 {
     char digits[32];
@@ -62,7 +62,7 @@ static void print_intent(uint32_t intent, double confidence)
     print_number(confidence);
 }
 
-/* Return the likeliest intent that isn't named yet: the first of equals. */
+/* Return the likeliest intent that isn't printed yet; of equal intents, the first. */
 static uint32_t likeliest(const int32_t *scores, const unsigned char *named)
 {
     uint32_t best = EXAMPLE_INTENTS, i;
@@ -102,7 +102,7 @@ static void classify(const neuralbits_model *model, const char *text, size_t byt
     puts("]}");
 }
 
-/* Read a line without its end; 0 where there is no more. */
+/* Read a line without its newline; return 0 at the end of the input. */
 static int read_line(char **line, size_t *room, size_t *length)
 {
     int byte = getchar();
@@ -123,7 +123,7 @@ int main(int count, char **arguments)
     size_t room = 0, length;
     int i;
     if (neuralbits_open(&model, example_model, sizeof example_model) != NEURALBITS_OK) {
-        fputs("the model isn't what was exported\n", stderr);
+        fputs("the model is damaged; export it again\n", stderr);
         return 1;
     }
     for (i = 1; i < count; i++)

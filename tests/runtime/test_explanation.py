@@ -266,7 +266,9 @@ def test_a_text_of_too_many_ngrams_is_refused_in_a_sentence(
     most = explanation.MAX_NGRAMS
     words = ["".join(letters) for letters in islice(product("abcdefghijklm", repeat=3), most)]
     assert len(classifier.explain(" ".join(words)).ngrams) == most == 2048
-    with pytest.raises(ValueError, match=r"more than 2,048 different n-grams, too many .* shorter"):
+    with pytest.raises(
+        ValueError, match=r"more than 2,048 different n-grams; explain a shorter text"
+    ):
         classifier.explain(" ".join([*words, "zzzz"]))
 
 

@@ -337,11 +337,11 @@ def test_the_module_takes_a_files_bytes_and_tells_the_intents(tmp_path: Path) ->
         ),
         (
             "c.explain(Array.from({ length: 500 }, (_, n) => `${n}`).join(' '))",
-            "RangeError: the text has more than 2,048 different n-grams, too many to leave out",
+            "RangeError: the text has more than 2,048 different n-grams; explain a shorter text",
         ),
         ("await load(new URL('none.wasm', module))", "ENOENT"),
         ("await load(readFileSync(kernel))", "Error: the .wasm file has no section neuralbits"),
-        ("await load(damaged)", "Error: the model within the .wasm file is damaged"),
+        ("await load(damaged)", "Error: the model in the .wasm file is damaged; export it again"),
     ],
 )
 def test_the_module_says_what_is_wrong(call: str, sentence: str, tmp_path: Path) -> None:

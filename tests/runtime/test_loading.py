@@ -18,9 +18,9 @@ def test_an_unknown_name_is_refused_with_the_names_that_there_are() -> None:
     with pytest.raises(neuralbits.ArtifactError) as error:
         neuralbits.load("home-assistant-xx")
     assert str(error.value).startswith(
-        "no artifact named 'home-assistant-xx' is shipped (there are "
+        "no artifact named 'home-assistant-xx' is shipped (only clinc150, home-"
     )
-    assert str(error.value).endswith("to name a file, write ./home-assistant-xx")
+    assert str(error.value).endswith("for a file, write ./home-assistant-xx")
 
 
 def test_a_name_means_the_same_in_every_folder(
