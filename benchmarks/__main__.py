@@ -34,13 +34,13 @@ def bench(
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Trainings at a time.")] = 2,
     folder: Annotated[
-        Path, typer.Option(help="Where models and results.json go; may hold an earlier run's.")
+        Path, typer.Option(help="Where models and results.json go; may contain an earlier run's.")
     ] = ROOT / "runs" / "bench",
     baselines: Annotated[
         Path, typer.Option(help="The Python of the baselines' environment.")
     ] = ROOT / ".venv-bench" / "bin" / "python",
 ) -> None:
-    """Train and measure neuralbits and its baselines; the same command goes on after Ctrl-C."""
+    """Train and measure neuralbits and its baselines; the same command resumes after Ctrl-C."""
     console = Console(stderr=True)
     settings = set_ or []
     max_false_rejects = Settings().override(settings).max_false_rejects

@@ -1,4 +1,4 @@
-"""A system's side of the measuring: a process that holds one model and answers questions.
+"""A system's side of the measurement: a process with one model, which answers questions.
 
 A question is a line of JSON on standard input, ``{"ask": …, "texts": […]}``; its answer is a line
 of JSON on standard output. This module imports the standard library alone: it runs in every
@@ -19,35 +19,35 @@ WARM_UPS, BATCHES = 20, 5
 
 
 class Answers(NamedTuple):
-    """What a model makes of texts, a value for each."""
+    """A model's answers, a value for each text."""
 
     intents: list[str]
     scores: list[float]
-    """What tells in-scope texts, which score high, from out-of-scope ones."""
+    """Scores that separate in-scope texts (high) from out-of-scope texts (low)."""
     confidences: list[float] | None = None
     """The probabilities of the intents; None if the model gives none."""
     in_scope: list[bool] | None = None
-    """The model's own decision; None if it takes none."""
+    """The model's decision; None if it makes none."""
 
 
 class Model(Protocol):
     """A loaded model."""
 
     def classify(self, texts: list[str]) -> Any:
-        """Give each text an intent and a score, in the model's own form: this is timed."""
+        """Give each text an intent and a score, in the model's form: this is timed."""
 
     def answers(self, classified: Any) -> Answers:
-        """Bring what `classify` gave into the common form: this is not timed."""
+        """Convert the result of `classify` to the common form: this is not timed."""
 
 
 def answer(load: Callable[[], Model], packages: Sequence[str]) -> None:
     """Answer questions until standard input ends.
 
-    First says which versions of the packages are installed.
+    First prints the versions of the installed packages.
 
     Args:
         load: loads the model; all that it needs has been imported by now.
-        packages: the distributions that do the work.
+        packages: the distributions that the model uses.
     """
     _say({package: version(package) for package in packages})
     imported = peak_memory()
@@ -90,7 +90,7 @@ def microseconds_per_text(
 
 
 def peak_memory() -> int:
-    """Return the most bytes of memory that this process has had resident."""
+    """Return the peak resident memory of this process, in bytes."""
     status = Path("/proc/self/status")
     if status.exists():  # on Linux getrusage also counts the process that started this one
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))

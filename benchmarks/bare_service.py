@@ -1,7 +1,7 @@
-"""``python -m benchmarks.bare_service``: what FastAPI and uvicorn take where nothing is done.
+"""``python -m benchmarks.bare_service``: the cost of FastAPI and uvicorn alone.
 
 The requests, the responses and the server's settings are those of the service. There is no
-classifier and no guard: every text gets the same answer.
+classifier and no check: every text gets the same answer.
 """
 
 import os
@@ -32,7 +32,7 @@ app = FastAPI()
 
 @app.post("/classify")
 async def classify(request: ClassifyRequest) -> Prediction | ExplainedPrediction:
-    """Answer without looking."""
+    """Return a constant answer."""
     return _ANSWER
 
 

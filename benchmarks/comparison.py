@@ -1,4 +1,4 @@
-"""One figure held against another's, and the table that shows what is reached."""
+"""One figure compared with another, and the table of the targets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Row:
         return self.ratio <= self.target if self.smaller_is_better else self.ratio >= self.target
 
     def cells(self) -> list[str]:
-        """Return what stands in the line."""
+        """Return the cells of the line."""
         scale = 100 if self.unit == " %" else 1
         sign = "≤" if self.smaller_is_better else "≥"
         return [

@@ -1,6 +1,6 @@
 """From a system's answers to its figures; the definitions are those of metrics.py.
 
-Unlike a classifier's own evaluation, these ask for no probability of every intent: a margin is a
+Unlike a classifier's evaluation, these need no probability of every intent: a margin is a
 score, too. Every rate is a fraction between 0 and 1.
 """
 
@@ -15,7 +15,7 @@ from neuralbits.model_training.evaluation import metrics
 
 
 class OutOfScope(NamedTuple):
-    """How well in-scope texts are told from out-of-scope ones."""
+    """How well in-scope texts are separated from out-of-scope texts."""
 
     auroc: float
     fpr_at_95_tpr: float
@@ -28,13 +28,13 @@ class OutOfScope(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Everything measured of one system, for one data set and one seed."""
+    """All figures of one system, for one data set and one seed."""
 
     accuracy: float
     typo_accuracy: float
     """With one typo in every text."""
     typo_loss: float
-    """What the typos cost."""
+    """The accuracy that the typos cost."""
     expected_calibration_error: float | None
     """None if the model gives no probabilities."""
     distance_from_trainer: float | None
@@ -58,7 +58,7 @@ class Figures:
 
 
 def accuracy(answers: Answers, intents: Sequence[str]) -> float:
-    """Return the share of the answers that is right."""
+    """Return the share of right answers."""
     return float(np.mean([a == b for a, b in zip(answers.intents, intents, strict=True)]))
 
 
@@ -89,5 +89,5 @@ def out_of_scope(inside: Answers, outside: Answers, threshold: float) -> OutOfSc
 
 
 def _rejected(answers: Answers, below_threshold: float) -> float:
-    """Return the share that the model rejects itself, or else that below the threshold."""
+    """Return the share that the model rejects, or else the share below the threshold."""
     return below_threshold if answers.in_scope is None else 1 - float(np.mean(answers.in_scope))

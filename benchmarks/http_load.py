@@ -24,7 +24,7 @@ _LOOK_AGAIN = 0.001  # seconds
 
 @dataclass(frozen=True, slots=True)
 class Cores:
-    """Which processors run the servers, and which wrk."""
+    """The processors of the servers and of wrk."""
 
     server: set[int]
     load: set[int]
@@ -49,7 +49,7 @@ class Server:
     process: "subprocess.Popen[bytes]"
     port: int
     seconds: float
-    """From its start until the first request was answered."""
+    """From its start to the first answer."""
 
     def memory(self) -> dict[str, int]:
         """Return the bytes resident, ``rss``, and its share of what others hold, too, ``pss``."""
@@ -68,7 +68,7 @@ def running(
         module: what ``python -m`` runs.
         settings: the service's, by their names in lower case.
         cores: whose first the process runs on.
-        body: what ``POST /classify`` is asked until it answers.
+        body: sent to ``POST /classify`` until it answers.
 
     Raises:
         BenchmarkError: it ends, or doesn't answer in time.
@@ -122,7 +122,7 @@ def _answers(port: int, body: bytes) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What wrk counted and timed; times in microseconds."""
+    """The counts and times of wrk; times in microseconds."""
 
     requests: int
     seconds: float
@@ -153,8 +153,8 @@ def answered(output: str) -> Answered:
         raise BenchmarkError(f"wrk failed; it says: {output.strip()}") from None
     if not counted.requests:
         raise BenchmarkError(
-            "not one request was answered while wrk was sending: the service, or the machine, "
-            "stood still; run it again while nothing else runs"
+            "no request was answered while wrk was sending: the service or the machine stalled; "
+            "rerun it on an idle machine"
         )
     if counted.failed:
         raise BenchmarkError(
@@ -179,7 +179,7 @@ def require_wrk() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What is sent, and how."""
+    """The requests of a load."""
 
     path: str
     bodies: Path
@@ -212,7 +212,7 @@ def sending(
 
 
 def send(load: Load, server: Server, cores: Cores, seconds: int) -> Answered:
-    """Send for a number of seconds, and return what came of it.
+    """Send for a number of seconds, and return the counts.
 
     Raises:
         BenchmarkError: a request failed.

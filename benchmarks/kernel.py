@@ -1,4 +1,4 @@
-"""The command ``python -m benchmarks.kernel``: how fast the kernel is, in one table.
+"""The command ``python -m benchmarks.kernel``: the kernel's speed in one table.
 
 The artifact is the shipped one of CLINC150, the texts are that data set's test split. fastText's
 model is the one that ``python -m benchmarks`` trains from seed 0; this trains it if need be.
@@ -43,19 +43,19 @@ def _milli(nanoseconds: float) -> str:
 
 
 def _time(work: str, against: str, times: Sequence[float], target: float, show: Show) -> Row:
-    """Hold our time against the other's, of which it is to be a share."""
+    """Compare our time with the other's; the target is a share of it."""
     ours, theirs = times
     return Row(work, against, show(ours), show(theirs), ours / theirs, target, True)
 
 
 def _rate(work: str, against: str, times: Sequence[float], target: float) -> Row:
-    """Hold our rate against the other's, of which it is to be a multiple; times of a text."""
+    """Compare our rate with the other's; the target is a multiple; times are of a text."""
     ours, theirs = times
     return Row(work, against, _micro(ours), _micro(theirs), theirs / ours, target, False)
 
 
 def rows(measured: dict[str, Any]) -> list[Row]:
-    """Compare what the worker measured with what is to be reached."""
+    """Compare the worker's measurements with the targets."""
     length, prepared = measured["length"], "fastText's `predict`, its text prepared"
     line = f"{_micro(length['call'])} + {length['character']:.0f} ns a character"
     straight = "a straight line: the furthest from it"
@@ -116,7 +116,7 @@ def bench() -> None:
             check=False,
         )
         if done.returncode:
-            raise BenchmarkError("the measuring process failed; what it says stands above")
+            raise BenchmarkError("the measuring process failed; its message is above")
         measured = json.loads(done.stdout)
     if measured["backend"] != "kernel":
         raise BenchmarkError(

@@ -1,7 +1,7 @@
 """The kernel's speed, measured in one process beside fastText's and the reference's.
 
 Called ``kernel_worker ARTIFACT FASTTEXT_MODEL``, in the baselines' environment, with a JSON list of
-texts on standard input; prints what it measured as JSON.
+texts on standard input; prints its measurements as JSON.
 """
 
 import json
@@ -24,7 +24,7 @@ ENOUGH = 5_000_000  # nanoseconds: what is shorter is repeated before the clock 
 
 
 def nanoseconds(call: Callable[[], object], times: int = 1) -> float:
-    """Return how long one of so many calls takes on average."""
+    """Return the average time of one of several calls."""
     start = time.perf_counter_ns()
     for _ in range(times):
         call()
@@ -32,7 +32,7 @@ def nanoseconds(call: Callable[[], object], times: int = 1) -> float:
 
 
 def by_turns(calls: Sequence[Callable[[], object]], rounds: int = ROUNDS) -> list[float]:
-    """Time some calls by turns, after one that doesn't count: the median of each, nanoseconds."""
+    """Time some calls alternately, after a warm-up: the median of each, nanoseconds."""
     for call in calls:
         call()
     taken = [[nanoseconds(call) for call in calls] for _ in range(rounds)]
@@ -49,7 +49,7 @@ def by_length(classifier: neuralbits.Classifier, texts: Sequence[str]) -> list[f
     running = " ".join(texts)
     taken = []
     for length in LENGTHS:
-        # From several places, as no two texts have as many features a character.
+        # From several offsets, because the number of features a character varies.
         parts = [running[start : start + length] for start in range(0, 5 * length, length)]
         classify = lambda parts=parts: [classifier.classify(part) for part in parts]  # noqa: E731
         times = max(1, round(ENOUGH / nanoseconds(classify)))
@@ -61,19 +61,19 @@ def line(lengths: Sequence[int], times: Sequence[float]) -> dict[str, float]:
     """Fit a straight line to times by length.
 
     Returns:
-        What a ``call`` takes and each ``character``, and ``residual``, how far the furthest time
-        lies from the line, as a share of that time.
+        The time of a ``call`` and of each ``character``, and ``residual``: the largest distance
+        of a time from the line, as a share of that time.
     """
     measured = np.array(times)
     terms = np.stack([np.ones(len(lengths)), lengths], axis=1)
-    # Divided by what was measured, so that the shortest text counts as much as the longest.
+    # Divided by the measured time, so that the shortest text counts as much as the longest.
     fixed, each = np.linalg.lstsq(terms / measured[:, None], np.ones(len(lengths)), rcond=None)[0]
     residual = np.abs(1 - terms @ (fixed, each) / measured).max()
     return {"call": float(fixed), "character": float(each), "residual": float(residual)}
 
 
 def starts(path: str, text: str) -> tuple[float, float]:
-    """Time processes that load the artifact and classify, and such that import NumPy: medians."""
+    """Time processes that load the artifact and classify, and that import NumPy: medians."""
     ours = f"import neuralbits; neuralbits.load({path!r}).classify({text!r})"
     commands = [[sys.executable, "-c", code] for code in (ours, "import numpy")]
     first, second = by_turns(

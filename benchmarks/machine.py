@@ -1,4 +1,4 @@
-"""What the figures of time depend on, apart from the packages."""
+"""The machine, on which the times depend."""
 
 import os
 import platform

@@ -1,4 +1,4 @@
-"""The measuring: every system's process is asked the same questions, by turns."""
+"""Measure: every system's process gets the same questions, alternately."""
 
 import json
 import statistics
@@ -23,7 +23,7 @@ from neuralbits.model_training.evaluation.metrics import TIMED_TEXTS
 from neuralbits.model_training.views.typos import typo
 
 ROUNDS = 3
-"""How often each system is timed, the others in between."""
+"""How often each system is timed, alternating with the others."""
 TYPOS_SEED = 0
 
 
@@ -71,7 +71,7 @@ class Worker:
             self._process.stdin.write(json.dumps({"ask": what, "texts": texts}) + "\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            pass  # it has said why, and there is nothing to hear from it
+            pass  # it has printed the reason
         return self._hear()
 
     def classify(self, texts: Sequence[str]) -> Answers:
@@ -103,8 +103,8 @@ def measure(
     """Measure trained systems on the test split of the data that they learnt from.
 
     Args:
-        systems: all trained.
-        data: the very same for each.
+        systems: trained ones.
+        data: the same for each.
         max_false_rejects: the share of validation's in-scope texts below a baseline's threshold.
         console: where progress is shown.
 
@@ -123,7 +123,7 @@ def measure(
         workers: dict[str, Worker] = {}
         for each in systems:
             workers[each.name] = stack.enter_context(Worker(each))
-            # The first thing that the process does: nothing else is in the figure.
+            # The first question to the process, so that the figure contains nothing else.
             memory[each.name] = workers[each.name].ask("memory", timed)
         for _ in range(ROUNDS):
             for name, worker in workers.items():

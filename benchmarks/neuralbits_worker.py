@@ -1,4 +1,4 @@
-"""neuralbits as a system: the runtime alone, as it is served."""
+"""neuralbits as a system: the runtime alone."""
 
 import sys
 from pathlib import Path
@@ -9,7 +9,7 @@ from neuralbits import Prediction, blas
 
 
 class Worker:
-    """An artifact, asked through the interface that a user of Python has."""
+    """An artifact, used through the Python API."""
 
     def __init__(self, path: Path) -> None:
         self._classifier = neuralbits.load(path)
@@ -19,7 +19,7 @@ class Worker:
         return texts, self._classifier.classify_batch(texts)
 
     def answers(self, classified: tuple[list[str], list[Prediction]]) -> Answers:
-        """Tell what the predictions say, and the scores that decide what is in scope."""
+        """Return the predictions, and the scores that decide what is in scope."""
         from neuralbits.network import margin
 
         texts, predictions = classified

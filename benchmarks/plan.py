@@ -1,4 +1,4 @@
-"""Who takes part, how each is trained, and how each is asked."""
+"""The systems, how each is trained, and how each is questioned."""
 
 import hashlib
 import json
@@ -70,7 +70,7 @@ def systems(
     """Return the systems for a data set and a seed; writes the splits that the baselines learn on.
 
     Args:
-        data: of which `TrainingData.name` is a data set's.
+        data: `TrainingData.name` is the name of a data set.
         seed: of the splits and of all trainings.
         sizes: the budgets of neuralbits, such as ``64KiB``.
         settings: passed on to every ``neuralbits train`` as ``--set``.

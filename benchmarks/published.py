@@ -1,4 +1,4 @@
-"""What a benchmark leaves behind: its figures as JSON, and a page of them."""
+"""A benchmark's output: its figures as JSON, and a page of them."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ from neuralbits.files import atomic_write
 
 
 def publish(figures: Any, figures_path: Path, page: str, page_path: Path) -> None:
-    """Write both, each as a whole."""
+    """Write both, each atomically."""
     for path, text in (
         (figures_path, json.dumps(figures, indent=2) + "\n"),
         (page_path, page),

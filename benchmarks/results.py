@@ -1,4 +1,4 @@
-"""The results of a run, and how the seeds' figures become one."""
+"""The results of a run, and how the figures of the seeds are combined."""
 
 import statistics
 from collections.abc import Callable, Sequence
@@ -14,11 +14,11 @@ SCHEMA = 1
 """Of ``results.json``: grows when a field is renamed or removed, not when one is added."""
 
 _SUMMARIES: dict[str, Callable[[list[float]], float]] = {
-    # What a device must have room for, and a user wait for at the most.
+    # The largest counts: a device needs that room, and a user waits that long.
     **dict.fromkeys(("bytes", "peak_memory", "model_memory", "training_seconds"), max),
     **dict.fromkeys(("microseconds_single", "microseconds_batched"), statistics.median),
 }
-"""How the seeds' figures become one, where not by their mean."""
+"""How the figures of the seeds are combined, where not by their mean."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Results:
-    """All that was measured, and under which conditions."""
+    """All measurements and their conditions."""
 
     runs: Sequence[Run]
     datasets: dict[str, dict[str, int]]
@@ -78,5 +78,5 @@ class Results:
 
 
 def conditions() -> dict[str, str]:
-    """Return what the figures of time depend on, apart from the packages."""
+    """Return the machine's description, on which the times depend."""
     return machine() | {"trained with": f"torch {torch.__version__}"}

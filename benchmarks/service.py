@@ -1,7 +1,7 @@
-"""The command ``python -m benchmarks.service``: how fast and how heavy the service is, in a table.
+"""The command ``python -m benchmarks.service``: the service's speed and memory in a table.
 
 The artifact is the shipped one of CLINC150, the texts are that data set's test split. The service
-takes turns with an endpoint that does nothing (``bare_service.py``).
+alternates with an endpoint that does nothing (``bare_service.py``).
 """
 
 import contextlib
@@ -55,7 +55,7 @@ MEGABYTE = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How often and how long is measured."""
+    """How often and how long to measure."""
 
     rounds: int = 9
     seconds: int = 3
@@ -63,7 +63,7 @@ class Effort:
 
 
 def bodies(texts: Sequence[str], folder: Path) -> dict[str, Path]:
-    """Write what is sent: single texts, batches, and one long batch."""
+    """Write the requests: single texts, batches, and one long batch."""
     texts = random.Random(0).sample(texts, len(texts))  # the file's are sorted by intent
     batches = [texts[start : start + BATCH] for start in range(0, len(texts) - BATCH + 1, BATCH)]
     long = (texts * -(-LONG_BATCH // len(texts)))[:LONG_BATCH]
@@ -75,7 +75,7 @@ def bodies(texts: Sequence[str], folder: Path) -> dict[str, Path]:
 
 
 class _Measuring:
-    """Two servers, what they are sent, and how."""
+    """Two servers and their load."""
 
     def __init__(
         self, servers: dict[str, Server], files: dict[str, Path], cores: Cores, effort: Effort
@@ -90,16 +90,16 @@ class _Measuring:
         return send(load, self._servers[name], cores, self._effort.seconds)
 
     def saturated(self, name: str) -> float:
-        """Return the requests with one text answered in a second, by all that one core can."""
+        """Return the requests with one text that one core answers in a second."""
         return self._send(name, Load("/classify", self._files["single"], CONNECTIONS)).rate
 
     def batched(self) -> float:
-        """Return the texts of batches that the service answers in a second, by all cores."""
+        """Return the texts in batches that all cores answer in a second."""
         load = Load("/classify/batch", self._files["batch"], CONNECTIONS)
         return BATCH * self._send(UNBOUND, load).rate
 
     def paced(self, name: str, rate: float) -> Answered:
-        """Send so many requests in a second, whatever the answers take."""
+        """Send a fixed number of requests a second, however long the answers take."""
         return self._send(name, Load("/classify", self._files["single"], CONNECTIONS, rate))
 
     def light(self) -> int:
@@ -117,7 +117,7 @@ class _Measuring:
 
 
 def _by_turns(round_: int) -> list[str]:
-    """Return who comes first in a round, and who after: each as often."""
+    """Return the order of the two in a round: each is first equally often."""
     names = list(MODULES)
     return names if round_ % 2 == 0 else names[::-1]
 
@@ -206,7 +206,7 @@ def measure(texts: Sequence[str], effort: Effort, console: Console) -> dict[str,
 
 
 def _busy() -> tuple[float, float]:
-    """Return the seconds that all processors were busy, and those for this and what it ended."""
+    """Return the busy seconds of all processors, and of this process with its ended children."""
     ticks = [int(each) for each in Path("/proc/stat").read_text().split("\n")[0].split()[1:]]
     user, nice, system, _idle, _waiting, interrupts, soft_interrupts, *_ = ticks
     busy = (user + nice + system + interrupts + soft_interrupts) / os.sysconf("SC_CLK_TCK")
@@ -222,7 +222,7 @@ def _tell(
 
 
 def _spread(figures: Sequence[float], scale: float, digits: int, unit: str) -> str:
-    """Show the median, and between which figures it lies."""
+    """Show the median, and the least and the greatest figure."""
     middle, least, most = (
         f"{scale * each:,.{digits}f}"
         for each in (statistics.median(figures), min(figures), max(figures))
@@ -235,7 +235,7 @@ def _median_ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
 
 
 def rows(measured: dict[str, Any]) -> list[Row]:
-    """Compare what was measured with what is to be reached."""
+    """Compare the measurements with the targets."""
 
     def against_bare(what: str, key: str, target: float, less: bool, *shown: Any) -> Row:
         ours, bare = (measured[key][name] for name in MODULES)

@@ -1,4 +1,4 @@
-"""The tables, in Markdown. In each column the best is bold, whoever it is."""
+"""The tables, in Markdown. In each column the best is bold, baselines included."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -62,7 +62,7 @@ OUT_OF_SCOPE = ("auroc", "fpr_at_95_tpr", "oos_recall", "false_reject_rate")
 
 
 def markdown(results: Results, *, trial: bool) -> str:
-    """Return the page; a trial is said to be one."""
+    """Return the page; the page of a trial is marked as such."""
     seeds = ", ".join(map(str, results.seeds))
     packages = [
         ", ".join(map(" ".join, versions))
@@ -100,7 +100,7 @@ def markdown(results: Results, *, trial: bool) -> str:
 
 
 def _table(results: Results, dataset: str, names: Sequence[str]) -> list[str]:
-    """Return a table of the systems; none if nobody has any of the figures."""
+    """Return a table of the systems; none if no system has any of the figures."""
     rows = {each: [each] for each in results.systems}
     found = False
     for name in names:

@@ -1,9 +1,8 @@
-"""Trainings: commands that run a few at a time, are stopped cleanly, and aren't repeated in vain.
+"""Trainings: commands that run a few at a time, stop cleanly, and don't repeat finished work.
 
-Beside the output of each lies a record (``x.record.json``): the digest of all that decides what it
-gives, whether it ended well, and how long it took. A training with the same digest that ended well
-isn't run again; an interrupted one goes on if its command can; one of anything else starts from the
-beginning.
+Beside the output of each is a record (``x.record.json``): the digest of all its inputs, whether it
+succeeded, and how long it took. A training that succeeded with the same digest isn't run again; an
+interrupted one resumes if its command can; with another digest it starts from the beginning.
 """
 
 import ast
@@ -31,7 +30,7 @@ from neuralbits.files import atomic_write
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = {
     **os.environ,
-    # One thread for everyone: what is compared is the work, not how it is spread.
+    # One thread for each system: the comparison is of work, not of parallelism.
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
     "CUDA_VISIBLE_DEVICES": "",
 }
@@ -49,11 +48,11 @@ class Training:
     """What it is called while it runs."""
     command: tuple[str, ...]
     output: Path
-    """The file that it writes; what else it writes begins with the same name."""
+    """The file that it writes; its other files begin with the same name."""
     inputs: tuple[str, ...]
-    """Digests of all but the command that decides what it gives."""
+    """Digests of all its inputs but the command."""
     resume: tuple[str, ...] = ()
-    """What is added to the command to go on with an interrupted training."""
+    """Arguments that resume an interrupted training."""
 
     @property
     def digest(self) -> str:
@@ -62,16 +61,16 @@ class Training:
 
     @property
     def record(self) -> Path:
-        """Where the record lies."""
+        """The path of the record."""
         return self.output.with_suffix(".record.json")
 
     @property
     def log(self) -> Path:
-        """Where all that the command says is kept."""
+        """The path of the command's output."""
         return self.output.with_suffix(".log")
 
     def recorded(self) -> dict[str, Any]:
-        """Return the record; an empty one if there is none of this very training."""
+        """Return the record; an empty one if there is none with this digest."""
         try:
             record: dict[str, Any] = json.loads(self.record.read_bytes())
         except (OSError, ValueError):
@@ -86,27 +85,27 @@ class Training:
 
     @property
     def finished(self) -> bool:
-        """Whether this very training has ended well and left its output."""
+        """Whether a training with this digest succeeded and its output exists."""
         return self.recorded().get("finished", False) and self.output.exists()
 
     @property
     def seconds(self) -> float | None:
         """The wall-clock time of the command, all its runs together.
 
-        None if one of them ended together with the process that took its time.
+        None if the process that measured one of them was killed too.
         """
         return self.recorded().get("seconds")
 
 
 def run_all(trainings: Sequence[Training], jobs: int, lock: int, console: Console) -> None:
-    """Run what isn't finished, so many at a time.
+    """Run what isn't finished, several at a time.
 
     Ctrl-C (see `interruptible`) lets each command stop in its own way; a second one ends them.
 
     Args:
         trainings: commands whose outputs go into folders that exist.
         jobs: how many run at a time.
-        lock: the descriptor that `locked` gives; the commands hold it as long as they run.
+        lock: the descriptor from `locked`; the commands keep it while they run.
         console: where progress is shown.
 
     Raises:
@@ -133,12 +132,12 @@ def run_all(trainings: Sequence[Training], jobs: int, lock: int, console: Consol
             except KeyboardInterrupt:
                 running.signal(signal.SIGKILL)
             if isinstance(error, KeyboardInterrupt):
-                console.print("stopped; the same command goes on from here")
+                console.print("stopped; the same command resumes")
             raise
 
 
 class _Running:
-    """The processes at work."""
+    """The running processes."""
 
     def __init__(self, lock: int, console: Console) -> None:
         self._folder_lock = lock
@@ -155,7 +154,7 @@ class _Running:
         """
         begun = bool(training.recorded())
         if not begun:
-            # Of another training, whose checkpoint must not be gone on from.
+            # Another training's checkpoint must not be resumed.
             for stale in training.output.parent.glob(f"{training.output.stem}.*"):
                 stale.unlink()
         resume, before = (training.resume, training.seconds) if begun else ((), 0.0)
@@ -202,7 +201,7 @@ class _Running:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.PIPE,
-                # Ctrl-C reaches only this process, which hands it on once.
+                # Ctrl-C reaches only this process, which forwards it once.
                 start_new_session=True,
                 pass_fds=[self._folder_lock],
             )
@@ -210,7 +209,7 @@ class _Running:
             return process
 
     def signal(self, number: signal.Signals) -> None:
-        """Start nothing more, and send a signal to what runs."""
+        """Start no more trainings, and send a signal to the running ones."""
         with self._lock:
             self._stopped.set()
             for process in self._processes:
@@ -219,7 +218,7 @@ class _Running:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let Ctrl-C, and what make sends when it is ended, raise KeyboardInterrupt."""
+    """Let Ctrl-C, and the signal that make sends when it ends, raise KeyboardInterrupt."""
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = [signal.signal(number, _interrupt) for number in numbers]
     try:

@@ -1,5 +1,5 @@
-/* What holds of every answer, whatever the file and the text: checked here for both fuzz targets. Every
- * buffer is as long as it has to be and no longer, so that a sanitizer sees any step beyond. */
+/* Properties of every answer, for any file and any text; both fuzz targets check them. Every buffer has
+ * exactly the required length, so that a sanitizer detects any access beyond it. */
 
 #include <math.h>
 #include <stdio.h>
@@ -11,7 +11,7 @@
 #define CHECK(condition)                                                                            \
     do {                                                                                            \
         if (!(condition)) {                                                                         \
-            fprintf(stderr, "%s:%d: this doesn't hold: %s\n", __FILE__, __LINE__, #condition);       \
+            fprintf(stderr, "%s:%d: check failed: %s\n", __FILE__, __LINE__, #condition);       \
             abort();                                                                                \
         }                                                                                           \
     } while (0)
@@ -71,7 +71,7 @@ static size_t bit_bytes(const neuralbits_model *model)
     return (model->kept * each + 63) / 64 * model->code_bits * sizeof(uint64_t);
 }
 
-/* Project and score a text, and check what comes out. */
+/* Project and score a text, and check the results. */
 static answered answer(const neuralbits_model *model, const uint8_t *text, size_t bytes)
 {
     size_t size = neuralbits_scratch_size(model, bytes);
@@ -85,7 +85,7 @@ static answered answer(const neuralbits_model *model, const uint8_t *text, size_
     a.scores = allocated(a.score_bytes);
     CHECK(neuralbits_project(model, (const char *)text, bytes, scratch, size, a.bits,
                              &a.features) == NEURALBITS_OK);
-    memset(scratch, 0xA5, size); /* what was there doesn't count */
+    memset(scratch, 0xA5, size); /* previous content must not matter */
     CHECK(neuralbits_score(model, (const char *)text, bytes, scratch, size, a.scores, &a.answer) ==
           NEURALBITS_OK);
     CHECK(neuralbits_project(model, (const char *)text, bytes, scratch, size - 1, a.bits,
@@ -98,7 +98,7 @@ static answered answer(const neuralbits_model *model, const uint8_t *text, size_
     return a;
 }
 
-/* Explain a text, and check that this accounts for what was answered. */
+/* Explain a text, and check that the explanation agrees with the answer. */
 static void check_explanation(const neuralbits_model *model, const uint8_t *text, size_t bytes,
                               const answered *a)
 {

@@ -1,13 +1,13 @@
 /* Any bytes as an artifact, and as a projection's settings: they are refused, or answer within their buffers.
  *
- * Nearly every change of a file's bytes makes it foreign: its JSON breaks off, or has another length than
- * the file says. So inputs are changed as what they are, a JSON header and the tensors after it. */
+ * Nearly every change of a file's bytes makes it foreign: its JSON is truncated, or its length differs from
+ * the declared one. So mutations respect the structure: a JSON header and the tensors after it. */
 
 #include "checked.h"
 
 size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t most);
 
-/* Project features, more of them than are counted at once. */
+/* Project more features than the kernel counts at once. */
 static void check_features(const neuralbits_model *model)
 {
     uint32_t features[100];
@@ -57,7 +57,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     return 0;
 }
 
-/* ---- How inputs are changed ---------------------------------------------------------------------- */
+/* ---- Mutations ----------------------------------------------------------------------------------- */
 
 static uint64_t little_endian(const uint8_t *at)
 {
@@ -68,7 +68,7 @@ static uint64_t little_endian(const uint8_t *at)
     return number;
 }
 
-/* Put other bytes in the place of a part, and return the new size; the old one where there is no room. */
+/* Replace a part by other bytes, and return the new size; the old size if there is no room. */
 static size_t replaced(uint8_t *data, size_t size, size_t most, size_t begin, size_t end,
                        const uint8_t *part, size_t bytes)
 {
@@ -79,7 +79,7 @@ static size_t replaced(uint8_t *data, size_t size, size_t most, size_t begin, si
     return size - (end - begin) + bytes;
 }
 
-/* Change a number of the header to one at the edge of something. */
+/* Replace a number of the header by a boundary value. */
 static size_t with_another_number(uint8_t *data, size_t size, size_t most, size_t header_end,
                                   unsigned random)
 {
@@ -97,7 +97,7 @@ static size_t with_another_number(uint8_t *data, size_t size, size_t most, size_
     return replaced(data, size, most, begin, end, (const uint8_t *)number, strlen(number));
 }
 
-/* Change a part of the input as libFuzzer changes a whole one. */
+/* Let libFuzzer mutate a part of the input. */
 static size_t with_another_part(uint8_t *data, size_t size, size_t most, size_t begin, size_t end,
                                 size_t longer)
 {
@@ -117,7 +117,7 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t most, unsigned
     unsigned way = seed % 16, random = seed / 16;
     if (!header || header > size - 8 || way == 0)
         return LLVMFuzzerMutate(data, size, most);
-    if (way < 6 && header_end < size) /* tensors lie where they did, so their size stays */
+    if (way < 6 && header_end < size) /* the offsets stay, so the tensors' size must stay */
         return with_another_part(data, size, most, header_end, size, 0);
     if (way < 11)
         changed = with_another_number(data, size, most, header_end, random);

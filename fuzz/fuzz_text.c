@@ -1,9 +1,9 @@
-/* Any bytes as a text: MODEL, a file that the build names, answers it within its buffers, the same again,
- * and the same once what is no UTF-8 was replaced by U+FFFD; and it explains its answer. */
+/* Any bytes as a text. MODEL, a file that the build names, answers it within its buffers. The answer is the same
+ * a second time, and after ill-formed UTF-8 is replaced by U+FFFD. The answer is explained too. */
 
 #include "checked.h"
 
-#define MAX_EXPLAINED 64 /* bytes: a longer text has so many n-grams that few texts would be tried */
+#define MAX_EXPLAINED 64 /* bytes: longer texts have many n-grams, so fewer texts would be tried */
 
 static neuralbits_model model;
 
@@ -16,15 +16,15 @@ int LLVMFuzzerInitialize(int *count, char ***arguments)
     (void)arguments;
     CHECK(file && !fseek(file, 0, SEEK_END) && (size = ftell(file)) > 0);
     rewind(file);
-    content = allocated((size_t)size); /* as long as the process: the model points into it */
+    content = allocated((size_t)size); /* never freed: the model points into it */
     CHECK(fread(content, 1, (size_t)size, file) == (size_t)size);
     fclose(file);
     CHECK(neuralbits_open(&model, content, (size_t)size) == NEURALBITS_OK);
     return 0;
 }
 
-/* Are these the beginning of a code point's bytes? They are if what they leave open can be filled in so
- * that the code point is one that takes this many bytes. (The kernel compares bytes instead.) */
+/* Whether these bytes begin a code point: the missing bits can be completed to a code point that takes this
+ * many bytes. (The kernel compares bytes instead.) */
 static int begins_code_point(const uint8_t *bytes, size_t count, size_t *length)
 {
     static const uint32_t least[] = {0, 0x80, 0x800, 0x10000};

@@ -1,4 +1,4 @@
-"""Check an installed wheel: the kernel is compiled, and answers as the reference does.
+"""Check an installed wheel: the kernel is compiled, and its answers equal the reference's.
 
 The release workflow runs it for each wheel, outside the checkout, with the extra ``reference``.
 """

@@ -2,9 +2,9 @@
 
     python -m tools.compare_random --count 1000000 --seed 0
 
-Texts of all of Unicode's planes, of one script or of many, with combining marks, of the code points
-at which normalisation does something else, with surrogates, and bytes that are no UTF-8. The first
-text that differs is printed, and ends the comparison.
+The texts have code points of all planes, of one script or of many, combining marks, code points at
+the boundaries of the normalisation tables, surrogates, and ill-formed UTF-8. The comparison prints
+the first text with different answers, and ends.
 """
 
 import argparse
@@ -37,7 +37,7 @@ CHUNK = 2000
 LONGEST = 24
 """Characters."""
 HELD = replace(make(Projection(4, 33, stride=2, families=tuple(FAMILIES))), threshold=2500)
-"""Of a small projection, so that a million texts take minutes; half of them are in scope."""
+"""For a small projection, so that a million texts take minutes; half of them are in scope."""
 
 _RANGES = (
     *_unicode.REMOVED,
@@ -61,7 +61,7 @@ def _anywhere(random: Random) -> list[int]:
 
 
 def _of_a_script(random: Random) -> list[int]:
-    """Return neighbours, now and then a space or a digit between them."""
+    """Return adjacent code points, sometimes with a space or a digit between them."""
     first = random.choice((random.randrange(0x3000), random.choice(_EDGES)))
     return [
         random.choice((0x20, 0x30 + random.randrange(10)))
@@ -72,7 +72,7 @@ def _of_a_script(random: Random) -> list[int]:
 
 
 def _at_edges(random: Random) -> list[int]:
-    """Return code points where the tables of normalisation begin and end, between letters."""
+    """Return code points at the boundaries of the normalisation tables, between letters."""
     return [
         random.choice((0x61, 0x41, 0x37)) if random.random() < 0.3 else random.choice(_EDGES)
         for _ in range(_length(random))
@@ -80,7 +80,7 @@ def _at_edges(random: Random) -> list[int]:
 
 
 def _marked(random: Random) -> list[int]:
-    """Return something that is said to a home, with marks between its letters."""
+    """Return a home command with marks between its letters."""
     return [
         code
         for letter in random.choice(_PHRASES)[:LONGEST]
@@ -96,7 +96,7 @@ _KINDS: Sequence[Callable[[Random], list[int]]] = (_anywhere, _of_a_script, _at_
 
 
 def texts(random: Random) -> Iterator[bytes]:
-    """Yield texts without end: UTF-8, but for every fifth with bytes changed, lost or added."""
+    """Yield texts endlessly as UTF-8; every fifth has changed, missing or added bytes."""
     while True:
         codes = random.choice(_KINDS)(random)
         text = bytearray("".join(map(chr, codes)).encode("utf-8", "surrogatepass"))
@@ -108,7 +108,7 @@ def texts(random: Random) -> Iterator[bytes]:
 
 
 def read(text: bytes) -> str:
-    """Decode a text as the kernel is to: U+FFFD for each longest part that isn't a character."""
+    """Decode a text as the kernel must: U+FFFD for each longest ill-formed part."""
     return text.decode("utf-8", _replace.__name__)
 
 
@@ -136,7 +136,7 @@ def by_kernel(path: Path, given: Sequence[bytes]) -> list[dict[str, Any]]:
 
 
 def by_reference(held: Artifact, given: Sequence[bytes]) -> Iterator[dict[str, Any]]:
-    """Answer texts with the reference, as the driver writes answers but for probabilities."""
+    """Answer texts with the reference, in the driver's format without probabilities."""
     observed = [held.projection.features(read(text)) for text in given]
     bits = [held.projection.project(features) for features in observed]
     scores = held.network.scores(np.stack(bits))
@@ -152,7 +152,7 @@ def by_reference(held: Artifact, given: Sequence[bytes]) -> Iterator[dict[str, A
 
 
 def difference(path: Path, held: Artifact, given: Sequence[bytes]) -> str | None:
-    """Say on which of some texts kernel and reference differ; None if on none."""
+    """Describe the first text with different answers; None if all are equal."""
     for text, one, other in zip(
         given, by_kernel(path, given), by_reference(held, given), strict=True
     ):
@@ -163,7 +163,7 @@ def difference(path: Path, held: Artifact, given: Sequence[bytes]) -> str | None
 
 
 def compare(count: int, seed: int, folder: Path) -> Iterator[tuple[int, str | None]]:
-    """Compare by the chunk; yield how many texts are compared, and the first difference."""
+    """Compare chunk by chunk; yield the number of compared texts and the first difference."""
     path = folder / "model.safetensors"
     path.write_bytes(artifact.encode(HELD)[0])
     endless = texts(Random(seed))
@@ -173,7 +173,7 @@ def compare(count: int, seed: int, folder: Path) -> Iterator[tuple[int, str | No
 
 
 def main() -> None:
-    """Compare, and say how it went."""
+    """Compare, and print the result."""
     parser = argparse.ArgumentParser(description="Compare kernel and reference on random texts.")
     parser.add_argument("--count", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=0)

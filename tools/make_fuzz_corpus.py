@@ -1,4 +1,4 @@
-"""Write fuzz/corpus/: what the fuzzers start from.
+"""Write fuzz/corpus/, the fuzzers' initial inputs.
 
     python -m tools.make_fuzz_corpus
 
@@ -60,7 +60,7 @@ def artifacts() -> Iterator[tuple[str, Artifact]]:
 
 
 def texts() -> Iterator[bytes]:
-    """Yield the vectors' texts, as UTF-8 and by the handful, and some that are none."""
+    """Yield the vectors' texts as UTF-8, several in a file, and some ill-formed texts."""
     lines = VECTORS.read_text().splitlines()
     found = [json.loads(line)["text"].encode("utf-8", "surrogatepass") for line in lines]
     short = [text for text in found if len(text) <= LONGEST]
@@ -77,7 +77,7 @@ def corpus() -> dict[str, bytes]:
 
 
 def main() -> None:
-    """Write the files, and no other."""
+    """Write the files, and delete any other."""
     shutil.rmtree(FOLDER, ignore_errors=True)
     for path, content in corpus().items():
         (FOLDER / path).parent.mkdir(parents=True, exist_ok=True)

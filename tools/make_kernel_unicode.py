@@ -2,7 +2,7 @@
 
     python tools/make_kernel_unicode.py > kernel/unicode.h
 
-tests/kernel/test_kernel.py holds the kernel to the reference over all of Unicode.
+tests/kernel/test_kernel.py compares the kernel with the reference over all of Unicode.
 """
 
 from collections.abc import Iterable, Sequence
@@ -41,7 +41,7 @@ def runs(folded: dict[int, int]) -> list[tuple[int, int, int, int]]:
 
 
 def array(type_: str, name: str, items: Iterable[str]) -> str:
-    """Format a C array, as many items a line as fit."""
+    """Format a C array, with as many items a line as fit."""
     lines, line = [], "   "
     for item in items:
         if len(line) + len(item) + 2 > 100:

@@ -1,10 +1,10 @@
-"""Write neuralbits/exported/kernel.wasm: the kernel as WebAssembly, which every export holds.
+"""Write neuralbits/exported/kernel.wasm: the kernel as WebAssembly, which every export contains.
 
     python tools/make_kernel_wasm.py > neuralbits/exported/kernel.wasm
 
 Needs clang and wasm-ld (Debian: clang, lld), so that `neuralbits export` needs neither. The same
-clang writes the same bytes; a custom section, `built`, names it and the hash of what it read.
-tests/runtime/test_export.py tells when that is no longer what stands in kernel/.
+clang writes the same bytes; a custom section, `built`, has its version and the hash of its input.
+tests/runtime/test_export.py fails if kernel/ has changed since.
 """
 
 import hashlib
@@ -30,13 +30,13 @@ FLAGS = [
 
 
 def compiler() -> str:
-    """Return the name and version of the clang that is here."""
+    """Return the name and version of the installed clang."""
     printed = subprocess.run(["clang", "--version"], capture_output=True, text=True, check=True)
     return printed.stdout.splitlines()[0]
 
 
 def sources_digest() -> str:
-    """Hash what the module is made of: flags and files."""
+    """Hash the module's input: flags and files."""
     digest = hashlib.sha256(json.dumps(FLAGS).encode())
     for name in [*UNITS, *HEADERS]:
         digest.update(name.encode() + b"\0" + (KERNEL / name).read_bytes())
@@ -44,7 +44,7 @@ def sources_digest() -> str:
 
 
 def compile_module() -> bytes:
-    """Compile the module, without the section that tells what it was built of."""
+    """Compile the module, without the section `built`."""
     with tempfile.TemporaryDirectory() as folder:
         module = Path(folder) / "kernel.wasm"
         subprocess.run(["clang", *FLAGS, *UNITS, "-o", module], cwd=KERNEL, check=True)

@@ -1,7 +1,7 @@
 """Write neuralbits/_unicode.py, the Unicode tables that the runtime uses.
 
 Python's own tables change with its version, and a text must give the same bits under all of them.
-So the tables are computed once, here, from one version of Unicode, and committed:
+So this script computes the tables once, from one version of Unicode, and they are committed:
 
     python3.13 tools/make_unicode_tables.py > neuralbits/_unicode.py
 
@@ -16,31 +16,31 @@ from collections.abc import Callable, Iterable
 UNICODE_VERSION = "15.1.0"
 REPLACEMENT = "\ufffd"
 HANGUL_SYLLABLES = range(0xAC00, 0xD7A4)  # decomposed by arithmetic, in neuralbits/text.py
-# An apostrophe joins what it stands in: "what's" and "whats" are one word. In its place keyboards
+# An apostrophe is part of a word: "what's" and "whats" are one word. In its place keyboards
 # and transcripts put quotation marks, acute, grave, prime, breathings, the Greek tonos, and the
 # apostrophes of Armenian, Hebrew (geresh), N'Ko and Mesoamerica (saltillo).
 APOSTROPHES = frozenset(
     "'`\u00b4\u02b9\u02bb\u02bc\u02bd\u02be\u02bf\u02c8\u02ca\u02cb\u02ee\u0384\u055a\u05f3\u07f4\u07f5"
     "\u1fbd\u1fbf\u1ffe\u2018\u2019\u201b\u2032\u2035\ua78b\ua78c"
 )
-# Arabic tatweel and its like in N'Ko stretch a word and spell nothing.
+# Arabic tatweel and lajanyalan in N'Ko stretch a word and are not letters.
 STRETCHES = frozenset("\u0640\u07fa")
-# Letters without a decomposition whose names (`plain_letter`) don't say what people type for them.
+# Letters without a decomposition whose names (`plain_letter`) don't give the typed letter.
 PLAIN_LETTERS = {
     "ð": "d", "þ": "th", "ı": "i", "ȷ": "j", "ĸ": "q", "ŋ": "n",
     "ɑ": "a", "ə": "e", "ǝ": "e", "ɛ": "e", "ɡ": "g", "ɩ": "i", "ɔ": "o", "ɵ": "o", "ʉ": "u",
     "ʒ": "z",
     # Mongolian and Turkic Cyrillic, on a Russian keyboard: barred o, straight u.
     "\u04e9": "\u043e", "\u04af": "\u0443",
-    # Arabic letters with another code point on Persian, Urdu and Kurdish keyboards, or that are
-    # written for one another: alefs, yehs, kafs, hehs and teh marbuta.
+    # Arabic letters with another code point on Persian, Urdu and Kurdish keyboards, or that
+    # writers exchange: alefs, yehs, kafs, hehs and teh marbuta.
     "\u0671": "\u0627", "\u0672": "\u0627", "\u0673": "\u0627",
     "\u0649": "\u064a", "\u06cc": "\u064a",
     "\u06a9": "\u0643", "\u06aa": "\u0643",
     "\u0629": "\u0647", "\u06be": "\u0647", "\u06c1": "\u0647", "\u06c3": "\u0647",
     "\u06d5": "\u0647",
 }  # fmt: skip
-# Punctuation that a person says aloud; the rest separates tokens, as a space does.
+# Punctuation that people say aloud; the rest separates tokens, as a space does.
 SPOKEN_PUNCTUATION = frozenset("%\u2030\u066a&@#")
 VARIATION_SELECTORS = frozenset(
     chr(code) for first, last in ((0x180B, 0x180F), (0xFE00, 0xFE0F), (0xE0100, 0xE01EF))
@@ -49,18 +49,18 @@ VARIATION_SELECTORS = frozenset(
 
 
 def is_accent(character: str) -> bool:
-    """Tell whether this is a mark that readers add or leave out freely.
+    """Return whether this is a mark that writers may leave out.
 
     By canonical combining class: 10-36 are Hebrew points, Arabic vowel signs and the Syriac
     alaph; 200 and above are marks placed around a letter. The classes below 10 and from 84 to 132
-    (nukta, kana voicing, virama, South-East Asian and Tibetan vowels and tones) spell words apart.
+    (nukta, kana voicing, virama, South-East Asian and Tibetan vowels and tones) distinguish words.
     """
     combining_class = unicodedata.combining(character)
     return 10 <= combining_class <= 36 or combining_class >= 200
 
 
 def fold_character(character: str) -> str:
-    """Return what one character of an already decomposed, case-folded text becomes."""
+    """Return the replacement of one character of an already decomposed, case-folded text."""
     category = unicodedata.category(character)
     if category == "Cs":
         return REPLACEMENT
@@ -76,12 +76,12 @@ def fold_character(character: str) -> str:
 
 
 def plain_letter(character: str) -> str:
-    """Return what people type for a letter that Unicode does not decompose; others stay.
+    """Return the plain letter for a letter that Unicode does not decompose; others stay.
 
     Read from the letter's name: "LATIN SMALL LETTER L WITH STROKE" is typed l, "LATIN SMALL LETTER
     AE" ae, "CYRILLIC SMALL LETTER KA WITH DESCENDER" к. In Arabic, names with "WITH" are those of
     other letters, so that script has only its part of `PLAIN_LETTERS`. For Latin this agrees with
-    CLDR's transform Latin-ASCII, in lower case, but for some phonetic and medieval letters.
+    CLDR's transform Latin-ASCII, in lower case, except some phonetic and medieval letters.
     """
     if character in PLAIN_LETTERS:
         return PLAIN_LETTERS[character]
@@ -103,7 +103,7 @@ def plain_letter(character: str) -> str:
 
 
 def fold(character: str) -> str:
-    """Return what normalisation makes of one code point."""
+    """Return the code points that normalisation replaces one code point by."""
     # By canonical parts: the compatibility decomposition of an acute or a tonos has a space.
     return "".join(map(fold_part, unicodedata.normalize("NFD", character)))
 
@@ -132,7 +132,7 @@ def ranges(codes: Iterable[int], may_hold: Callable[[int], bool]) -> list[tuple[
 
 
 def literal(name: str, type_: str, items: Iterable[str], brackets: str) -> str:
-    """Format a Python collection, as many items a line as fit."""
+    """Format a Python collection, with as many items a line as fit."""
     lines, line = [], "   "
     for item in items:
         if len(line) + len(item) + 2 > 100:

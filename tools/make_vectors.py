@@ -1,9 +1,9 @@
-"""Write tests/vectors/: texts, with the features and the bits that every implementation must give.
+"""Write tests/vectors/: texts with the features and bits that every implementation must compute.
 
     python tools/make_vectors.py
 
 Needs the packages of `neuralbits[train]`, for sentences in the languages of Home Assistant. The
-format is described in docs/projection.md. Writing other vectors than the committed ones means that
+format is described in docs/projection.md. If the vectors differ from the committed ones,
 the projection has changed, and with it the meaning of every artifact.
 """
 

@@ -1,4 +1,4 @@
-"""Print what the kernel takes of a microcontroller: the tables of docs/devices.md.
+"""Print the kernel's flash, memory and time on microcontrollers: the tables of docs/devices.md.
 
     python tools/measure_devices.py [ARTIFACT ...]
 
@@ -58,7 +58,7 @@ ANSWERED = np.dtype(
 
 
 def missing() -> str | None:
-    """Say what isn't installed, if anything isn't."""
+    """Exit with the name of a missing tool, if one is missing."""
     packages = {"arm-none-eabi-gcc": "gcc-arm-none-eabi", "qemu-system-arm": "qemu-system-arm"}
     for tool, package in packages.items():
         if shutil.which(tool) is None:
@@ -73,7 +73,7 @@ def _output(*command: str | Path) -> str:
 
 
 def compile_for(processor: str, program: Path, *arguments: str | Path) -> Path:
-    """Compile and link; what isn't reached is left out."""
+    """Compile and link without unreachable sections."""
     sections = ["-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections"]
     target = [f"-mcpu={processor}", "-mthumb", "-std=c99"]
     command = ["arm-none-eabi-gcc", *target, *sections, *arguments, "-o", program]
@@ -82,7 +82,7 @@ def compile_for(processor: str, program: Path, *arguments: str | Path) -> Path:
 
 
 def kernel_alone(processor: str, level: str, functions: Iterable[str], folder: Path) -> Path:
-    """Link the kernel with what some of its functions need, and nothing else."""
+    """Link the kernel with only the code that some of its functions need."""
     wanted = [f"-Wl,-u,{function}" for function in functions]
     start = ["-nostartfiles", "-Wl,-e,neuralbits_score"]
     return compile_for(processor, folder / "kernel.elf", level, *start, *wanted, KERNEL)
@@ -97,7 +97,7 @@ def firmware(processor: str, level: str, path: Path, folder: Path) -> Path:
 
 
 def emulator(processor: str, *arguments: str) -> list[str]:
-    """Return the command that runs a program on a machine which talks to its host."""
+    """Return the command that runs a program on a machine with semihosting."""
     quiet = ["-nographic", "-monitor", "none", "-serial", "none"]
     host = ["-semihosting-config", ",".join(["enable=on", "target=native", *arguments])]
     return ["qemu-system-arm", "-machine", DEVICES[processor], *quiet, *host]
@@ -106,7 +106,7 @@ def emulator(processor: str, *arguments: str) -> list[str]:
 def run(
     processor: str, program: Path, texts: Sequence[str], counted: bool = False
 ) -> tuple[Any, npt.NDArray[Any]]:
-    """Run the firmware: what it says when it is ready, and an answer for each text.
+    """Run the firmware; return its first message, and an answer for each text.
 
     If ``counted``, the machine's clock counts instructions, rather than following the host's.
     """
@@ -121,13 +121,13 @@ def run(
 
 
 def sizes(program: Path) -> dict[str, int]:
-    """Return the bytes of text (code and constants), data and bss, as they are linked."""
+    """Return the linked sizes of text (code and constants), data and bss, in bytes."""
     names, numbers = _output("arm-none-eabi-size", program).splitlines()
     return dict(zip(names.split()[:3], map(int, numbers.split()[:3]), strict=True))
 
 
 def flash(program: Path) -> int:
-    """Return the bytes that a program takes of flash; what data begins with lies there, too."""
+    """Return the bytes of flash that a program takes, initial values of data included."""
     return sizes(program)["text"] + sizes(program)["data"]
 
 
@@ -147,7 +147,7 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[str | float]]) -> N
 
 
 def print_kernel(folder: Path) -> None:
-    """Print the flash that the kernel takes, by processor and by what is asked of it."""
+    """Print the flash that the kernel takes, by processor and by functions used."""
     rows: list[list[str | float]] = []
     for processor, level in product(DEVICES, LEVELS):
         rows.append([processor, level])

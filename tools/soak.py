@@ -1,11 +1,10 @@
-"""A soak: the service under mixed traffic for a while, and what becomes of its memory.
+"""A soak test: the service under mixed traffic, and its memory over time.
 
     python -m tools.soak --seconds 600
 
-Clients ask with single texts and with batches, one sends malformed requests, some send a byte a
-second, and every few seconds another artifact takes over, or is refused. Whatever isn't answered
-as it should be is a failure. What happened is printed as a table in Markdown; with failures, the
-status is 1.
+Some clients send single texts, some batches, one malformed requests, some a byte a second. Every
+few seconds the service loads another artifact, or refuses a broken one. A wrong answer is a
+failure. The result is printed as a table in Markdown; with failures, the status is 1.
 """
 
 import argparse
@@ -54,12 +53,12 @@ CLIENTS = {
 
 
 class Failure(Exception):
-    """What wasn't answered as it should be."""
+    """A wrong answer."""
 
 
 @dataclass
 class Window:
-    """What happened in a part of the time, and what the process held at its end."""
+    """The counts of one window of time, and the process's resources at its end."""
 
     resident: int = 0
     files: int = 0
@@ -69,13 +68,13 @@ class Window:
     """How long single texts took."""
 
     def end(self, server: Server) -> None:
-        """Look at the process."""
+        """Read the process's memory and open files."""
         self.resident = server.resident()
         self.files = len(os.listdir(f"/proc/{server.process.pid}/fd"))  # noqa: PTH208
 
 
 class Soak:
-    """Clients of one server, and the account of what they got."""
+    """Clients of one server, and the counts of their answers."""
 
     def __init__(self, server: Server, served: Path, seconds: float) -> None:
         self.windows: list[Window] = []
@@ -91,7 +90,7 @@ class Soak:
         }
 
     async def run(self) -> None:
-        """Let all clients ask until the time is over."""
+        """Run all clients until the time is over."""
         asks: dict[str, Callable[[Random], Awaitable[None]]] = {
             "single": self._ask_single,
             "batch": self._ask_batch,
@@ -175,7 +174,7 @@ class Soak:
             writer.close()
 
     async def _reload(self, random: Random) -> None:
-        """Have the other artifact taken, or, by turns, a broken one refused."""
+        """Load the other artifact, or, alternately, have a broken one refused."""
         content = ARTIFACTS[(self._reloads // 2 + 1) % len(ARTIFACTS)].read_bytes()
         good = self._reloads % 2 == 0
         self._reloads += 1
@@ -197,7 +196,7 @@ def _check(holds: bool, otherwise: str) -> None:
 
 
 def megabytes(window: Window) -> str:
-    """Return what the process held, as the table has it."""
+    """Return the process's resources, in the table's form."""
     return f"{window.resident * 1024 / 1e6:.1f}"
 
 
@@ -216,7 +215,7 @@ def line(number: int, seconds: float, window: Window) -> str:
 
 
 def table(windows: Sequence[Window], seconds: float) -> list[str]:
-    """Return the lines of the table: how it was at the start, and at the end of each window."""
+    """Return the lines of the table: the start, and the end of each window."""
     titles = ["seconds", *CLIENTS, "failed", "p50 ms", "p99 ms", "longest ms", "MB", "files"]
     head = ["| " + " | ".join(each) + " |" for each in (titles, ["---:"] * len(titles))]
     return head + [line(number, seconds, window) for number, window in enumerate(windows)]

@@ -18,11 +18,11 @@ QUANTISATION = {"cutoff": 20_000, "retrain": True, "qnorm": True}
 LABEL = "__label__"
 
 Classified = tuple[list[list[str]], list[list[float]]]
-"""Labels and their probabilities, of each text the likeliest alone."""
+"""For each text its likeliest label and the probability."""
 
 
 def prepare(text: str) -> str:
-    """Fold case and set punctuation apart, as fastText's own tutorial tells one to."""
+    """Fold case and separate punctuation, as fastText's tutorial recommends."""
     return " ".join(re.sub(r"([^\w\s])", r" \1 ", text.lower()).split())
 
 
@@ -52,7 +52,7 @@ class Baseline:
         return classified
 
     def answers(self, classified: Classified) -> Answers:
-        """Tell labels and probabilities, of which rounding makes some a little more than 1."""
+        """Return labels and probabilities; rounding makes some a little more than 1."""
         labels, probabilities = classified
         highest = [min(float(each[0]), 1.0) for each in probabilities]
         return Answers([each[0].removeprefix(LABEL) for each in labels], highest, highest)

@@ -39,7 +39,7 @@ def train(learn: Path, model_path: Path, seed: int) -> None:
 
 
 class Baseline:
-    """A pipeline from texts to margins, of which the largest is its score."""
+    """A pipeline from texts to margins; the largest margin is the score."""
 
     def __init__(self, path: Path) -> None:
         self._pipeline = joblib.load(path)
@@ -52,7 +52,7 @@ class Baseline:
         return self._pipeline.classes_[margins.argmax(axis=1)], margins.max(axis=1)
 
     def answers(self, classified: Classified) -> Answers:
-        """Tell intents and margins."""
+        """Return intents and margins."""
         intents, margins = classified
         return Answers(intents.tolist(), margins.tolist())
 

@@ -1,5 +1,5 @@
-/* A lamp that listens: reads commands, one a line, and is on or off. As on a device, all memory is static,
- * and there is no floating point but in what isn't called. */
+/* A lamp that obeys commands, one a line. As on a device, all memory is static, and nothing that is called
+ * uses floating point. */
 
 #include <stdio.h>
 #include <string.h>
@@ -7,9 +7,9 @@
 #include "home_assistant_en_model.h"
 #include "neuralbits.h"
 
-#define MAX_TEXT_BYTES 255 /* what HOME_ASSISTANT_EN_SCRATCH does for */
+#define MAX_TEXT_BYTES 255 /* the longest that HOME_ASSISTANT_EN_SCRATCH suffices for */
 
-static uint64_t scratch[HOME_ASSISTANT_EN_SCRATCH / 8]; /* so it is aligned to 8 */
+static uint64_t scratch[HOME_ASSISTANT_EN_SCRATCH / 8]; /* 64-bit, for alignment to 8 */
 static int32_t scores[HOME_ASSISTANT_EN_INTENTS];
 static neuralbits_model model;
 

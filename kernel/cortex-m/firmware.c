@@ -1,4 +1,4 @@
-/* A firmware for Cortex-M that scores texts by an artifact in flash, and measures what each took.
+/* A firmware for Cortex-M that scores texts by an artifact in flash, and measures time and stack of each.
  *
  * Texts come and answers go by semihosting, as the standard input and output of an emulator, or of a
  * debugger. A text is its length, 4 bytes from the low one, and its UTF-8. The first answer is a `ready`;

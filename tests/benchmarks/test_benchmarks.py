@@ -302,7 +302,7 @@ def test_an_interrupted_training_goes_on(tmp_path: Path, number: signal.Signals)
         pass
     process.send_signal(number)
     _, said = process.communicate(timeout=30)
-    assert "the same command goes on from here" in said
+    assert "the same command resumes" in said
     with locked(tmp_path):  # nothing is left running
         record = json.loads((tmp_path / "model.record.json").read_bytes())
     assert not record["finished"]
