@@ -1,5 +1,5 @@
-/* The kernel as a module of WebAssembly, without a model: `open` is given one. It has the one model, and
- * leaves all memory from __heap_base on to whoever loads it. tools/make_kernel_wasm.py compiles it. */
+/* The kernel as a WebAssembly module. `open` takes its one model; all memory from __heap_base on belongs to
+ * the loader. tools/make_kernel_wasm.py compiles it. */
 
 #include <string.h>
 
@@ -24,7 +24,7 @@ EXPORTED(scratch_size) size_t scratch_size(size_t longest_text)
     return neuralbits_scratch_size(&model, longest_text);
 }
 
-/* Return whether the text is in scope; its scratch buffer is as large as has to be. */
+/* Return whether the text is in scope; scratch_size gives the size of its scratch buffer. */
 EXPORTED(classify) int classify(const char *text, size_t bytes, void *scratch, int32_t *scores,
                                 double *probabilities)
 {
@@ -35,7 +35,7 @@ EXPORTED(classify) int classify(const char *text, size_t bytes, void *scratch, i
     return answer.in_scope;
 }
 
-/* What the loader reads of an explanation: 32-bit numbers, one after another. */
+/* An explanation as the loader reads it: consecutive 32-bit numbers. */
 typedef struct {
     const uint64_t *bits;
     const char *tokens;
@@ -43,7 +43,7 @@ typedef struct {
     uint32_t ngram_count, functions, dimensions, code_bits;
 } explained;
 
-/* It reads an n-gram as a double and 32-bit numbers, too. */
+/* The loader reads an n-gram as a double and 32-bit numbers. */
 typedef char ngrams_have_40_bytes[sizeof(neuralbits_ngram) == 40 ? 1 : -1];
 
 EXPORTED(max_ngrams) uint32_t max_ngrams(void)
@@ -56,7 +56,7 @@ EXPORTED(explain_scratch_size) size_t explain_scratch_size(size_t longest_text)
     return neuralbits_explain_scratch_size(&model, longest_text);
 }
 
-/* NULL if the text has too many n-grams; its scratch buffer is as large as has to be. */
+/* Return NULL if the text has too many n-grams; explain_scratch_size gives the size of its scratch buffer. */
 EXPORTED(explain) const explained *explain(const char *text, size_t bytes, void *scratch)
 {
     static explained result;

@@ -1,4 +1,4 @@
-/* What the kernel takes from a C library, which there is none of in a module of WebAssembly. */
+/* The functions of a C library that the kernel calls; a WebAssembly module has no C library. */
 
 #ifndef STRING_H
 #define STRING_H
