@@ -1,7 +1,7 @@
-"""An artifact for where there is no Python: as C for firmware, as WebAssembly for the web.
+"""Export an artifact to C for firmware, or to WebAssembly for browsers and Node.
 
-What is the same in every export lies in ``exported``: the kernel's sources, the kernel as
-WebAssembly (tools/make_kernel_wasm.py), and what calls them. docs/export.md describes the files.
+The folder ``exported`` has the files that every export copies: the kernel's sources, the kernel as
+WebAssembly (tools/make_kernel_wasm.py), and their callers. docs/export.md describes the files.
 """
 
 import hashlib
@@ -21,29 +21,42 @@ from neuralbits.manifest import Contents
 Format = Literal["c", "wasm"]
 
 RECORD = "neuralbits-export.json"
-"""Lists what was written, so that the next export can tell it from what somebody else wrote."""
+"""The list of exported files, by which the next export knows which files it may replace."""
 
 SHARED = Path(__file__).with_name("exported")
 MAX_TEXT_BYTES = 255
-"""Bytes; the scratch buffer of the header is for such texts."""
+"""The longest text that fits the scratch buffer whose size the C header defines."""
 _MAX_LAYERS = 4
 
 
 class ExportError(NeuralbitsError):
-    """An artifact that can't be exported, or a folder that it can't go to."""
+    """The artifact can't be exported, or not into this folder."""
 
 
 def export(artifact: Path, form: Format, folder: Path, *, overwrite: bool = False) -> list[Path]:
-    """Export an artifact into a folder, which is made if it isn't there; return the files.
+    """Export an artifact into a folder, and return the files.
 
-    Other files of the folder stay as they are.
+    The folder is made if it doesn't exist. Its other files stay as they are.
+
+    Args:
+        artifact: the artifact's file; its stem names the exported files.
+        form: ``"c"`` or ``"wasm"``.
+        folder: where the files go.
+        overwrite: also replace files that no export wrote, or that were edited since.
 
     Raises:
         ArtifactError: the artifact can't be used.
-        ExportError: it can't be exported, or another artifact has its name in C in that folder.
-        ForeignFileError: one would replace a file that no export wrote, or that was edited since,
-            and ``overwrite`` is false. Nothing was written.
+        ExportError: the kernel can't run the artifact, or another artifact in the folder has the
+            same name in C.
+        ForeignFileError: an output would replace a file that no export wrote, or that was edited
+            since, and ``overwrite`` is false. Nothing was written.
         OSError: the files can't be written.
+
+    Example:
+        >>> from neuralbits.loading import locate
+        >>> files = export(locate("home-assistant-en"), "wasm", Path("public"))
+        >>> [file.name for file in files]
+        ['home-assistant-en.wasm', 'home-assistant-en.mjs', 'home-assistant-en.d.mts']
     """
     with manifest.reading(artifact) as content:
         neuralbits.loads(content)  # refuses an artifact with a faulty network
@@ -60,48 +73,48 @@ def export(artifact: Path, form: Format, folder: Path, *, overwrite: bool = Fals
 
 
 def _check(artifact: str, contents: Contents) -> None:
-    """Check that the kernel reads what the reference reads.
+    """Check that the kernel in C can run an artifact.
 
     Raises:
-        ExportError: it doesn't.
+        ExportError: the artifact has float weights or too many layers.
     """
     layers = contents.settings["network"]["layers"]
     if any(layer["precision"] == "float" for layer in layers):
-        reason = "has float weights; train it with 8-bit ones or less"
+        reason = "has float weights; train it with at most 8 bits"
     elif len(layers) > _MAX_LAYERS:
         reason = f"has {len(layers)} layers; train it with at most {_MAX_LAYERS}"
     else:
         return
-    raise ExportError(f"can't export {artifact}: the kernel in C can't read it, as it {reason}")
+    raise ExportError(f"can't export {artifact}: it {reason}")
 
 
 # ---- C ---------------------------------------------------------------------------------------
 
 
 def _as_c(artifact: Path, contents: Contents) -> Iterator[tuple[str, bytes]]:
-    """Give the files of a C export: the kernel, the model as C, and a program for a desk.
+    """Yield the files of a C export: the kernel, the model as C, and a program to try it.
 
     Raises:
-        ExportError: there is no compiled kernel to ask for the size of the scratch buffer.
+        ExportError: the compiled kernel, which computes the size of the scratch buffer, is missing.
     """
     if not kernel.COMPILED:
         raise ExportError(
             f"can't export {artifact} as C without the compiled kernel: install a wheel of "
-            "neuralbits, or a C compiler and neuralbits again"
+            "neuralbits, or install a C compiler and reinstall neuralbits"
         )
-    content, held = contents.content, contents.manifest
+    content, labels = contents.content, contents.manifest.labels
     for name in ("neuralbits.h", "neuralbits.c", "unicode.h"):
         yield name, (SHARED / "kernel" / name).read_bytes()
     name = identifier(artifact.stem)
     header = _HEADER.format(
         name=name,
         NAME=name.upper(),
-        digest=held.digest,
+        digest=contents.manifest.digest,
         version=neuralbits.__version__,
         size=len(content),
-        intents=len(held.labels),
+        intents=len(labels),
         longest=MAX_TEXT_BYTES,
-        scratch=kernel.Kernel(content, held.labels).scratch_size(MAX_TEXT_BYTES),
+        scratch=kernel.Kernel(content, labels).scratch_size(MAX_TEXT_BYTES),
     )
     numbers = [str(byte) for byte in content]
     rows = (",".join(numbers[start : start + 24]) for start in range(0, len(numbers), 24))
@@ -109,7 +122,7 @@ def _as_c(artifact: Path, contents: Contents) -> Iterator[tuple[str, bytes]]:
         name=name,
         NAME=name.upper(),
         numbers=",\n    ".join(rows),
-        labels=",\n    ".join(map(c_string, held.labels)),
+        labels=",\n    ".join(map(c_string, labels)),
     )
     yield f"{name}_model.h", header.encode()
     yield f"{name}_model.c", source.encode()
@@ -146,15 +159,20 @@ const char *const {name}_labels[] = {{
 
 
 def identifier(name: str) -> str:
-    """Make a name of C of a file's; the prefix of the kernel's own names is left to it."""
-    made = re.sub(r"\W", "_", name.lower(), flags=re.ASCII)
-    if made.startswith("neuralbits"):
-        return f"m_{made}"
-    return made if made[:1].isalpha() else f"m{made}"
+    """Turn a file's stem into a C identifier that can't clash with the kernel's names.
+
+    Example:
+        >>> identifier("home-assistant-en"), identifier("2024"), identifier("neuralbits")
+        ('home_assistant_en', 'm2024', 'm_neuralbits')
+    """
+    cleaned = re.sub(r"\W", "_", name.lower(), flags=re.ASCII)
+    if cleaned.startswith("neuralbits"):
+        return f"m_{cleaned}"
+    return cleaned if cleaned[:1].isalpha() else f"m{cleaned}"
 
 
 def c_string(text: str) -> str:
-    """Write a text as a string of C, in characters that mean themselves to any compiler."""
+    """Write a C string literal, with octal escapes for all but plain ASCII characters."""
     return '"' + re.sub(rb"[^\w .,:/-]", _octal, text.encode()).decode() + '"'
 
 
@@ -166,7 +184,7 @@ def _octal(byte: re.Match[bytes]) -> bytes:
 
 
 def _as_wasm(artifact: Path, contents: Contents) -> Iterator[tuple[str, bytes]]:
-    """Give the files of an export for the web: the kernel with the model, and its loader."""
+    """Yield the files of a WebAssembly export: kernel with model, loader, and its types."""
     name = artifact.stem
     yield f"{name}.wasm", _module(contents)
     yield f"{name}.mjs", loader(f"./{quote(name)}.mjs", f"./{quote(name)}.wasm")
@@ -174,10 +192,10 @@ def _as_wasm(artifact: Path, contents: Contents) -> Iterator[tuple[str, bytes]]:
 
 
 def module(content: bytes) -> bytes:
-    """Make the one file that a page loads, kernel and model, of the bytes of a sound artifact.
+    """Return a WebAssembly module with the kernel and a valid artifact's model.
 
     Raises:
-        ExportError: the kernel can't read the artifact.
+        ExportError: the kernel can't run the artifact.
     """
     contents = manifest.open(content)
     _check("the artifact", contents)
@@ -194,19 +212,19 @@ def _module(contents: Contents) -> bytes:
 
 
 def loader(itself: str, module: str) -> bytes:
-    """Give the ES module that loads a `module`; both are named by where they lie to each other."""
+    """Return the ES module that loads a `module`; both arguments are relative URLs."""
     source = (SHARED / "loader.mjs").read_text()
     return source.replace("./example.mjs", itself).replace("./example.wasm", module).encode()
 
 
 def custom_section(name: str, content: bytes) -> bytes:
-    """Make a section that a module of WebAssembly may end with, of whatever one likes."""
+    """Return a WebAssembly custom section, which can be appended to any module."""
     named = _leb128(len(name)) + name.encode() + content
     return b"\0" + _leb128(len(named)) + named
 
 
 def _leb128(number: int) -> bytes:
-    """Write a number by sevens of bits, the lowest first."""
+    """Encode a number in unsigned LEB128."""
     more = number >> 7
     return bytes([number & 127 | 128 * bool(more)]) + (_leb128(more) if more else b"")
 
@@ -217,26 +235,26 @@ def _leb128(number: int) -> bytes:
 def _write(
     files: dict[str, bytes], names: dict[str, str], folder: Path, digest: str, *, overwrite: bool
 ) -> None:
-    """Write the files, each as a whole or not at all, and after them the record.
+    """Write each file atomically, then the record.
 
     Args:
-        files: contents by name.
-        names: the artifact's stem by its name in C, if it has one.
-        folder: where they go.
-        digest: the artifact's.
+        files: contents by file name.
+        names: for C, the artifact's stem by its C identifier.
+        folder: where the files go.
+        digest: the artifact's digest, for the record.
         overwrite: replace files that no export wrote.
 
     Raises:
-        ExportError: the folder can't be made, or another artifact has the name in C there.
+        ExportError: the folder can't be made, or another artifact in it has the same C identifier.
             Nothing was written.
-        ForeignFileError: one would replace a file that no export wrote, or that was edited since.
-            Nothing was written.
-        OSError: they can't be written.
+        ForeignFileError: an output would replace a file that no export wrote, or that was edited
+            since. Nothing was written.
+        OSError: a file can't be written.
     """
     if folder.exists() and not folder.is_dir():
         raise ExportError(f"{folder} is a file; --output names a folder")
     if not folder.parent.is_dir():
-        raise ExportError(f"there is no folder {folder.parent} to make {folder.name} in; make it")
+        raise ExportError(f"there is no folder {folder.parent}; make it")
     record_path = folder / RECORD
     refuse_foreign([record_path], overwrite=overwrite)
     recorded: dict[str, str] = {}
@@ -247,14 +265,14 @@ def _write(
     for name, stem in names.items():
         if named.get(name, stem) != stem and not overwrite:
             raise ExportError(
-                f"{folder} has {named[name]}.safetensors, whose name in C is {name} like that of "
-                f"{stem}.safetensors: name another folder, or rename the artifact"
+                f"{folder} has an export of {named[name]}.safetensors with the same name in C, "
+                f"{name}: name another folder, or rename {stem}.safetensors"
             )
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     own: dict[str, set[str]] = {}
     for name in files:
         path = folder / name
-        # One with the content that it is to get was written before an export was killed.
+        # A file that already has its new content comes from an export that was killed.
         own[name] = {recorded.get(name, ""), hashes[name]}
         refuse_foreign([path], overwrite=overwrite, digests=own[name])
     folder.mkdir(exist_ok=True)

@@ -1,8 +1,8 @@
-"""Atomic writes that never replace, follow or delete a file that this program didn't write.
+"""Atomic writes that never replace, follow or delete a file of the user.
 
-A regular file is the program's own if it is an artifact, if it ends with a stamp that holds the
-hash of what precedes it, or if its hash is in a record that the caller keeps (as an export does). A
-stamped file that was edited is therefore the user's. So are links, folders and devices.
+neuralbits owns a regular file if the file is an artifact, if it ends with a stamp (a hash of the
+content before the stamp), or if its hash is in a record that the caller keeps, as an export does.
+So a stamped file that was edited is the user's, and so are links, folders and devices.
 """
 
 import hashlib
@@ -33,19 +33,19 @@ _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 def atomic_write(
     path: Path, *, overwrite: bool = False, digests: Collection[str] = ()
 ) -> Iterator[BinaryIO]:
-    """Open a temporary file beside ``path`` to write; at the end it takes the place of ``path``.
+    """Open a temporary file beside ``path``, and rename it to ``path`` at the end of the context.
 
-    It is on the disk before it is renamed: a reader sees what was there before or all of what is
-    new, whenever the machine stops. A link at ``path`` is never followed.
+    The content is on the disk before the rename, so a reader sees the old file or the whole new
+    one, even after a power failure. A link at ``path`` is never followed.
 
     Args:
         path: where the file goes.
-        overwrite: replace a file that this program didn't write, or a link.
-        digests: the SHA-256, in hexadecimal, of versions of the file that are the program's own.
+        overwrite: also replace a file that neuralbits didn't write, or a link.
+        digests: SHA-256 digests, in hexadecimal, of versions of the file that neuralbits wrote.
 
     Raises:
-        ForeignFileError: there is something else at ``path``.
-        OSError: the file can't be written; it names ``path``. Nothing at ``path`` has changed.
+        ForeignFileError: neuralbits didn't write the file at ``path``.
+        OSError: the file can't be written; the error names ``path``. The old file is unchanged.
 
     Example:
         >>> with atomic_write(Path("report.html")) as file:
@@ -78,16 +78,16 @@ def atomic_write(
 def refuse_foreign(
     paths: Iterable[Path], *, overwrite: bool = False, digests: Collection[str] = ()
 ) -> None:
-    """Check that each path is free, or holds a file that this program wrote.
+    """Check that each path is free, or has a file that neuralbits wrote.
 
     Args:
-        paths: where files are to go.
-        overwrite: also accept other regular files and links, which are replaced, not followed.
-        digests: the SHA-256, in hexadecimal, of files that are the program's own.
+        paths: the planned outputs.
+        overwrite: also accept other regular files and links; a link is replaced, not followed.
+        digests: SHA-256 digests, in hexadecimal, of files that neuralbits wrote.
 
     Raises:
-        ForeignFileError: one isn't.
-        OSError: one can't be read.
+        ForeignFileError: a path has a folder, a device, or a file of the user.
+        OSError: a file can't be read.
     """
     for path in paths:
         try:
@@ -97,7 +97,7 @@ def refuse_foreign(
         if kind == stat.S_IFDIR:
             raise ForeignFileError(f"{path} is a folder: name another output")
         if kind not in (stat.S_IFREG, stat.S_IFLNK):
-            raise ForeignFileError(f"{path} is no regular file: name another output")
+            raise ForeignFileError(f"{path} isn't a regular file: name another output")
         if not overwrite and (kind == stat.S_IFLNK or not is_own(path, digests)):
             what = "is a link" if kind == stat.S_IFLNK else "isn't as neuralbits wrote it"
             raise ForeignFileError(
@@ -106,10 +106,10 @@ def refuse_foreign(
 
 
 def is_own(path: Path, digests: Collection[str] = ()) -> bool:
-    """Return whether there is a file at ``path``, and it is as this program wrote it.
+    """Return whether ``path`` has a file that neuralbits wrote and no one edited since.
 
     Raises:
-        OSError: it can't be read.
+        OSError: the file can't be read.
     """
     if not path.exists() or not stat.S_ISREG(path.lstat().st_mode):
         return False
@@ -127,12 +127,12 @@ def is_own(path: Path, digests: Collection[str] = ()) -> bool:
 
 
 def stamped(text: str, ending: str) -> bytes:
-    """Return a text in UTF-8 with the stamp by which `is_own` knows it until it is edited.
+    """Encode a text as UTF-8 with a stamp, by which `is_own` recognises the unedited file.
 
     Args:
         text: HTML, SVG or Markdown, which get a comment, or an indented JSON object, which gets
             an entry ``"stamp"``.
-        ending: of the file's name: ``.json`` or another.
+        ending: the file name's ending: ``.json`` or another.
     """
     if ending == ".json":
         head, tail = text.rstrip().removesuffix("}").rstrip() + ',\n  "stamp": "', '"\n}\n'
@@ -144,9 +144,9 @@ def stamped(text: str, ending: str) -> bytes:
 
 
 def remove_unfinished(path: Path) -> None:
-    """Delete the temporary files of an `atomic_write` to ``path`` that was killed.
+    """Delete the temporary files that killed calls of `atomic_write` to ``path`` left.
 
-    Only one process may write there at the time: see `locked`.
+    The caller must be the only process that writes there: see `locked`.
     """
     temporary = re.compile(re.escape(path.name) + r"[a-z0-9_]{8}\.partial")
     for file in path.parent.iterdir():
@@ -155,10 +155,10 @@ def remove_unfinished(path: Path) -> None:
 
 
 def lock(handle: int) -> None:
-    """Lock an open file until the last process that has this descriptor has ended, however it does.
+    """Lock an open file until the last process with this descriptor closes it or ends.
 
     Raises:
-        BlockingIOError: another process has locked it.
+        BlockingIOError: another process has locked the file.
     """
     if sys.platform == "win32":
         try:
@@ -171,13 +171,13 @@ def lock(handle: int) -> None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[int]:
-    """Lock a folder; yield a descriptor that child processes may inherit to keep it locked.
+    """Lock a folder; yield a descriptor that child processes can inherit to extend the lock.
 
     Raises:
-        NeuralbitsError: another process has locked it.
-        OSError: there is no such folder.
+        NeuralbitsError: another process has locked the folder.
+        OSError: the folder doesn't exist.
     """
-    if sys.platform == "win32":  # where a folder can't be opened
+    if sys.platform == "win32":  # Windows can't open a folder
         handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT)
     else:
         handle = os.open(folder, os.O_RDONLY)
@@ -186,7 +186,7 @@ def locked(folder: Path) -> Iterator[int]:
             lock(handle)
         except BlockingIOError:
             raise NeuralbitsError(
-                f"another process is at work in {folder}: wait for it, or name another folder"
+                f"another process is using {folder}: wait until it ends, or name another folder"
             ) from None
         yield handle
     finally:
@@ -194,7 +194,7 @@ def locked(folder: Path) -> Iterator[int]:
 
 
 class _ErrorKeepingFile(io.FileIO):
-    """A file that keeps the error of a failed write, which some libraries replace by their own."""
+    """A file that keeps the OSError of a failed write: some libraries raise their own instead."""
 
     error: OSError | None = None
 

@@ -1,9 +1,10 @@
-"""The output of a scoring job that may be killed at any moment and resumes where it stopped.
+"""The output of a scoring job: a killed job resumes from its last checkpoint.
 
-``OUTPUT.partial`` and ``OUTPUT.rejects.partial`` only ever grow. ``OUTPUT.journal`` holds the job
-on its first line, then a line for each checkpoint: how much of the input is done, and how much of
-the two files, known to be on the disk, that has made. On resuming, the rest is cut off. Each line
-has a checksum, chained to the line before; the files beside a valid journal are the job's own.
+A job only appends to ``OUTPUT.partial`` and ``OUTPUT.rejects.partial``. The first line of
+``OUTPUT.journal`` describes the job. Each further line is a checkpoint: how much of the input is
+done, and how many bytes of the two files are on the disk. A resumed job cuts off the bytes after
+them. Each line has a checksum that covers the lines before; the files beside a valid journal belong
+to the job.
 """
 
 import hashlib
@@ -21,16 +22,16 @@ from neuralbits.table_writers import streams_to_parquet
 from neuralbits.tables import Format, Position, format_of
 
 _MARK = b'{"neuralbits": "scoring journal", '
-_TAIL = 4096  # bytes at the end of a file by which a resumed job knows it again
+_TAIL = 4096  # bytes at the end of a file that a resumed job compares
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 
 
 class ScoringError(NeuralbitsError):
-    """A job can't start or resume."""
+    """A scoring job can't start or resume."""
 
 
 class Checkpoint(NamedTuple):
-    """How much of the input is done, and how much of the output that has made."""
+    """How much of the input is done, and how much output it gave."""
 
     position: Position | None = None
     """The place in the input; None before the first record."""
@@ -43,19 +44,19 @@ class Checkpoint(NamedTuple):
     output_tail: str = ""
     """A hash of the output's last bytes."""
     complete: bool = False
-    """Whether the input is done."""
+    """Whether the whole input is done."""
 
 
 class Output:
-    """A table in the making, with its rejects beside it; `done` says how far it has got.
+    """The output table of a job and its rejects; `done` is the last checkpoint.
 
     Args:
         path: where the table goes.
         overwrite: replace a file at ``path``, and rejects beside it.
 
     Raises:
-        ScoringError: its folder is missing, or it is compressed.
-        TableError: its name ends in no known format.
+        ScoringError: the folder is missing, or the name has the ending of a compressed file.
+        TableError: the name's ending is no known format.
     """
 
     def __init__(self, path: Path, *, overwrite: bool = False) -> None:
@@ -64,7 +65,7 @@ class Output:
         self.path = path
         self.format: Format = format_of(path)
         if path.suffix.lower() in (".gz", ".zst"):
-            raise ScoringError(f"{path} can't be compressed: leave out {path.suffix}")
+            raise ScoringError(f"can't write a compressed table, {path}: leave out {path.suffix}")
         self.rejects = path.with_name(path.name + ".rejects.jsonl")
         self.done = Checkpoint()
         self._overwrite = overwrite
@@ -80,13 +81,13 @@ class Output:
         """Open the files, at the last checkpoint if an earlier run of the same job left one.
 
         Args:
-            job: what the output depends on.
-            restart: discard what an earlier run left.
+            job: the input, the artifact and the settings that determine the output.
+            restart: discard the files of an earlier run.
 
         Raises:
-            ForeignFileError: there is a file that no job wrote, or a link.
-            ScoringError: another job's files are there, they are damaged, or another process is at
-                work on them.
+            ForeignFileError: a path has a file that no job wrote, or a link.
+            ScoringError: the files belong to another job, are damaged, or are in use by another
+                process.
         """
         with ExitStack() as stack:
             self._journal = stack.enter_context(self._locked_journal())
@@ -101,7 +102,9 @@ class Output:
             self._partial.seek(max(0, self.done.output_bytes - _TAIL))
             self._tail = self._partial.read()
             if self.done.output_bytes and self._tail_hash() != self.done.output_tail:
-                raise ScoringError(f"{self._partial_path} was changed: discard it by --restart")
+                raise ScoringError(
+                    f"{self._partial_path} was changed: pass --restart to discard it"
+                )
             _sync_folder(self.path)
             yield
 
@@ -113,7 +116,7 @@ class Output:
         rows: int = 0,
         rejected: int = 0,
     ) -> None:
-        """Append to both files what the input up to the position has made."""
+        """Append the bytes for the input up to a position to both files."""
         self._partial.write(output)
         self._reject_file.write(rejects)
         self._tail = (self._tail + output[-_TAIL:])[-_TAIL:]
@@ -126,7 +129,7 @@ class Output:
         )
 
     def checkpoint(self, *, complete: bool = False) -> None:
-        """Make all that has been appended durable, then note that it is."""
+        """Sync the appended bytes to the disk, then add a checkpoint to the journal."""
         _sync(self._partial)
         _sync(self._reject_file)
         self.done = self.done._replace(complete=complete, output_tail=self._tail_hash())
@@ -134,20 +137,20 @@ class Output:
         self._note({**self.done._asdict(), "position": position})
 
     def publish(self) -> None:
-        """Put the complete files in their places; what a kill leaves undone can be done again.
+        """Rename the complete files to their final names; a killed call can be repeated.
 
         Raises:
-            ForeignFileError: there is a file by now that the job didn't write. Nothing is lost.
+            ForeignFileError: a file that the job didn't write appeared meanwhile. Nothing is lost.
         """
-        made = self._partial_path
+        table = self._partial_path
         if self.format == "parquet":
-            made = self._merged_path
+            table = self._merged_path
             if self._partial_path.exists():
-                with self._partial_path.open("rb") as streams, _opened(made) as file:
+                with self._partial_path.open("rb") as streams, _opened(table) as file:
                     file.truncate(0)
                     streams_to_parquet(streams, file)
                     _sync(file)
-                self._partial_path.unlink()  # from here on, the merged file is whole
+                self._partial_path.unlink()  # now the merged file is complete
         if self.done.rejected and self._rejects_path.exists():
             refuse_foreign([self.rejects], overwrite=self._overwrite)
             self._rejects_path.replace(self.rejects)
@@ -155,39 +158,41 @@ class Output:
             self._rejects_path.unlink(missing_ok=True)
             if self._overwrite:
                 self.rejects.unlink(missing_ok=True)  # of an earlier job
-        if made.exists():
+        if table.exists():
             refuse_foreign([self.path], overwrite=self._overwrite)
-            made.replace(self.path)
+            table.replace(self.path)
         _sync_folder(self.path)
         self._journal_path.unlink()
 
     @contextmanager
     def _locked_journal(self) -> Iterator[BinaryIO]:
-        """Open the journal, or make one, and lock it until the process ends.
+        """Open or create the journal, and lock it until the process ends.
 
         Raises:
-            ForeignFileError: there is something else in its place.
-            ScoringError: another process has locked it.
+            ForeignFileError: the file isn't a journal.
+            ScoringError: another process has locked the journal.
         """
         while True:
             with _opened(self._journal_path) as file:
                 try:
                     lock(file.fileno())
                 except BlockingIOError:
-                    raise ScoringError(f"another process is writing {self.path} now") from None
+                    raise ScoringError(
+                        f"another process is writing {self.path}: wait until it ends"
+                    ) from None
                 if not os.fstat(file.fileno()).st_nlink:
-                    continue  # the job that had it has just ended
+                    continue  # another job deleted the journal between open and lock
                 start = file.read(len(_MARK))
                 if start != _MARK[: len(start)]:
                     raise ForeignFileError(
-                        f"{self._journal_path} is no scoring journal: move it away, or name "
+                        f"{self._journal_path} isn't a scoring journal: move it away, or name "
                         "another output"
                     )
                 yield file
                 return
 
     def _read_journal(self, job: dict[str, Any], restart: bool) -> None:
-        """Find the last checkpoint of the same job, or begin a journal."""
+        """Read the last checkpoint of the same job, or start a journal."""
         entries: list[dict[str, Any]] = []
         size = 0
         self._journal.seek(0)
@@ -201,7 +206,7 @@ class Output:
                 entries.append(self._checked(line))
             except (ValueError, LookupError, TypeError):
                 raise ScoringError(
-                    f"{self._journal_path} is damaged: discard it by --restart"
+                    f"{self._journal_path} is damaged: pass --restart to discard it"
                 ) from None
         sides = [self._partial_path, self._rejects_path, self._merged_path]
         if size and restart:
@@ -212,7 +217,7 @@ class Output:
                 if path.is_symlink() or path.exists():
                     self._discard_journal()
                     raise ForeignFileError(
-                        f"{path} is of no scoring job: move it away, or name another output"
+                        f"{path} belongs to no scoring job: move it away, or name another output"
                     )
             try:
                 refuse_foreign([self.path, self.rejects], overwrite=self._overwrite)
@@ -235,7 +240,7 @@ class Output:
             self.done = Checkpoint(**{**last, "position": position})
 
     def _discard_journal(self) -> None:
-        """Delete a journal that holds nothing, if this run has made it."""
+        """Delete the journal if it is empty, that is, if this run created it."""
         if not self._journal.seek(0, os.SEEK_END):
             self._journal_path.unlink()
 
@@ -251,7 +256,7 @@ class Output:
         """Return the entry of a journal's line.
 
         Raises:
-            ValueError, LookupError, TypeError: the line isn't as `_note` wrote it.
+            ValueError, LookupError, TypeError: `_note` didn't write this line.
         """
         content = json.loads(line)
         self._sum = _chained(self._sum, json.dumps(content["entry"]))
@@ -268,32 +273,32 @@ def _chained(before: str, content: str) -> str:
 
 
 def _opened(path: Path) -> BinaryIO:
-    """Open a file to read and write, and make it if there is none; follow no link.
+    """Open or create a file to read and write, without following links.
 
     Raises:
-        ForeignFileError: there is a link, a folder or a device.
+        ForeignFileError: the path is a link, a folder or a device.
     """
     if path.is_symlink():
         raise ForeignFileError(f"{path} is a link: move it away, or name another output")
-    refuse_foreign([path], overwrite=True)  # its kind alone; its content is checked otherwise
+    refuse_foreign([path], overwrite=True)  # checks the kind; the caller checks the content
     handle = os.open(path, os.O_RDWR | os.O_CREAT | _NOFOLLOW, 0o644)
     return os.fdopen(handle, "r+b")
 
 
 def _cut(path: Path, file: BinaryIO, size: int) -> None:
     if file.seek(0, os.SEEK_END) < size:
-        raise ScoringError(f"{path} was cut short: discard the job by --restart")
+        raise ScoringError(f"{path} was cut short: pass --restart to discard the job")
     file.truncate(size)
     file.seek(size)
 
 
 class Stream:
-    """A table that goes to a stream such as standard output: it can't be resumed.
+    """The output of a job to a stream such as standard output, which can't be resumed.
 
     Args:
         file: where the table goes.
-        format: of the table; Parquet is kept in a temporary file until it is whole.
-        rejects: where the rejected records go, a line of JSON each.
+        format: the table's format; Parquet goes to a temporary file first.
+        rejects: where the rejected records go, one line of JSON each.
     """
 
     def __init__(self, file: BinaryIO, format: Format, rejects: BinaryIO) -> None:
@@ -303,11 +308,11 @@ class Stream:
 
     @contextmanager
     def opened(self, job: dict[str, Any], *, restart: bool) -> Iterator[None]:
-        """Begin; there is nothing to resume."""
+        """Start the job; a stream has no earlier run to resume."""
         with ExitStack() as stack:
-            self._made = self._file
+            self._table = self._file
             if self.format == "parquet":
-                self._made = stack.enter_context(tempfile.TemporaryFile())
+                self._table = stack.enter_context(tempfile.TemporaryFile())
             yield
 
     def append(
@@ -318,20 +323,20 @@ class Stream:
         rows: int = 0,
         rejected: int = 0,
     ) -> None:
-        """Write what the input up to the position has made."""
-        self._made.write(output)
+        """Write the bytes for the input up to a position."""
+        self._table.write(output)
         self._rejects.write(rejects)
         self.done = Checkpoint(position, self.done.rows + rows, self.done.rejected + rejected)
 
     def checkpoint(self, *, complete: bool = False) -> None:
-        """Pass on all that has been appended."""
-        self._made.flush()
+        """Flush the appended bytes."""
+        self._table.flush()
         self._rejects.flush()
 
     def publish(self) -> None:
         """End the table."""
         if self.format == "parquet":
-            streams_to_parquet(self._made, self._file)
+            streams_to_parquet(self._table, self._file)
         self._file.flush()
 
 

@@ -1,4 +1,4 @@
-"""The kernel in C (kernel/neuralbits.c), where the installation could compile it."""
+"""The compiled kernel (kernel/neuralbits.c) as a backend of the classifier."""
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -26,15 +26,16 @@ else:
 def project(
     settings: bytes, features: "npt.NDArray[np.uint32]", counts: "npt.NDArray[np.int64]"
 ) -> "npt.NDArray[np.uint64]":
-    """Project texts by their features, as training does.
+    """Project the features of N texts to neural bits; training uses it.
 
     Args:
-        settings: the projection's, as the file's JSON has them.
-        features: shape (n,), those of one text after another.
-        counts: shape (N,), how many each text has; they add up to n.
+        settings: the projection's settings as an artifact's JSON.
+        features: shape (n,), uint32: the features of all texts, one text after another.
+        counts: shape (N,), int64: the number of features of each text; the sum is n.
 
     Returns:
-        Shape (N, w): ⌈I/64⌉ words of first bits, then as many of second ones, if there are two.
+        Shape (N, w), uint64: ⌈I/64⌉ words of first bits, then, for two code bits, as many words of
+        second bits.
     """
     import numpy as np
 
@@ -42,22 +43,22 @@ def project(
     return words.reshape(len(counts), -1)
 
 
-_FAMILIES = ("words", "word_bigrams", "skip_bigrams", "characters")  # as ngrams.py has them
+_FAMILIES = ("words", "word_bigrams", "skip_bigrams", "characters")  # the order of ngrams.FAMILIES
 
 
 class Refused(Exception):
-    """The kernel can't use a file; the reference can, or knows why not."""
+    """The kernel can't use a file; the reference can, or raises an error that says why not."""
 
 
 class Kernel:
     """An engine of the classifier (classifier.py).
 
     Args:
-        content: the artifact's bytes, read where they lie.
-        labels: its intents.
+        content: the artifact's bytes; the kernel reads them in place.
+        labels: the artifact's intents.
 
     Raises:
-        Refused: they can't be used.
+        Refused: the kernel can't use the artifact.
     """
 
     backend: Literal["kernel", "reference"] = "kernel"
@@ -71,30 +72,30 @@ class Kernel:
         self._labels = labels
 
     def __reduce__(self) -> "tuple[Callable[..., Engine], tuple[bytes, tuple[str, ...]]]":
-        """Pickle and copy as the artifact's bytes, which the receiver opens again."""
+        """Pickle and copy as the artifact's bytes; unpickling opens them again."""
         return _restored, (self._content, self._labels)
 
     def scratch_size(self, longest_text: int) -> int:
-        """Return how many bytes of scratch the kernel in C needs for texts of so many bytes."""
+        """Return the size in bytes of the kernel's scratch buffer for texts up to a length."""
         return self._model.scratch_size(longest_text)
 
     @cached_property
     def _reference(self) -> "Reference":
-        """For texts of megabytes, whose votes the kernel can't count."""
+        """The engine for texts of megabytes, whose votes overflow the kernel's counters."""
         with needing("reference"):
             from neuralbits import artifact, reference
 
         return reference.Reference(artifact.decode(self._content))
 
     def classify(self, texts: Sequence[str], top_k: int) -> list[Prediction]:
-        """Classify texts, each as if it were alone; a prediction for each."""
+        """Return one prediction per text, independent of the other texts."""
         try:
             return self._model.classify(texts, top_k)
         except OverflowError:
             return self._reference.classify(texts, top_k)
 
     def scores(self, texts: Sequence[str]) -> "npt.NDArray[np.float64]":
-        """Score every intent for each text: shape (N, C)."""
+        """Return the score of each intent for each text: shape (N, C), float64."""
         with needing("reference"):
             import numpy as np
 
@@ -105,18 +106,18 @@ class Kernel:
         return scores.reshape(len(texts), -1).astype(np.float64)
 
     def explain(self, text: str) -> Explanation:
-        """Tell what each n-gram of a text did for its answer.
+        """Return the influence of each n-gram of a text on its intent.
 
         Raises:
-            TooVaried: it has too many.
+            TooVaried: the text has more than `MAX_NGRAMS` different n-grams.
         """
         try:
-            found = self._model.explain(text)
+            parts = self._model.explain(text)
         except OverflowError:
             return self._reference.explain(text)
-        if found is None:
+        if parts is None:
             raise TooVaried
-        bits, second_bits, functions, dimensions, ngrams = found
+        bits, second_bits, functions, dimensions, ngrams = parts
         ngrams.sort(key=lambda each: -abs(each[2]))
         return Explanation(
             bits,
@@ -128,7 +129,7 @@ class Kernel:
 
 
 def _restored(content: bytes, labels: tuple[str, ...]) -> "Engine":
-    """Return the engine of a pickle, which may come from a machine with a compiled kernel."""
+    """Return the engine of a pickle from a machine with the compiled kernel."""
     if COMPILED:
         return Kernel(content, labels)
     from neuralbits import artifact, reference

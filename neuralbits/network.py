@@ -1,8 +1,8 @@
-"""The network: neural bits in, scores out, and from the scores calibrated probabilities.
+"""The network: from neural bits to scores, and from scores to calibrated probabilities.
 
-Whole numbers up to the scores, so that a part without a floating-point unit can stop there and a
-text's scores are the same alone, in a batch, and on every machine. This is the readable reference:
-whole numbers below 2^53 are exact in float64, so the matrix products here are exact too.
+All numbers up to the scores are whole. So a processor without a floating-point unit can compute
+them, and a text's scores are the same alone, in a batch, and on every machine. This reference uses
+float64, in which whole numbers below 2^53, and so the matrix products here, are exact.
 """
 
 from collections.abc import Sequence
@@ -26,10 +26,10 @@ ACTIVATION_LIMIT = 127
 class Layer:
     """A layer of H units that read I inputs.
 
-    Between layers a sum z, the bias included, becomes the activation
-    ``clamp(⌊z · multiplier / 2^shift + 1/2⌋, low, 127)``, low being -127, or 0 after ReLU: batch
-    normalisation and the scale of the weights, folded into whole numbers. The output layer has no
-    multiplier; its sums are the scores.
+    Between layers a sum z, with the bias, becomes the activation
+    ``clamp(⌊z · multiplier / 2^shift + 1/2⌋, low, 127)``, where low is -127, or 0 for ReLU. Batch
+    normalisation and the scale of the weights are folded into multiplier and shift. The output
+    layer has no multiplier; its sums are the scores.
     """
 
     weights: npt.NDArray[np.float64]
@@ -55,7 +55,7 @@ class Layer:
         return int(self.weights.shape[1])
 
     def largest_sum(self, largest_input: int) -> float:
-        """Return a bound on the magnitude of the sums z, from one on the inputs'."""
+        """Return the largest possible |z|, given the largest possible magnitude of an input."""
         sums = largest_input * np.abs(self.weights).sum(axis=1) + np.abs(self.bias.astype(float))
         return float(sums.max())
 
@@ -74,7 +74,7 @@ class Layer:
 def read(bits: npt.NDArray[np.uint8], dtype: type[_Float]) -> npt.NDArray[_Float]:
     """Read codes of b bits, shape (B, b, T·d), as the first layer's inputs, shape (B, T·d).
 
-    A bit counts -1 or 1, and the first of two counts double: -1 and 1, or -3, -1, 1 and 3.
+    One bit encodes -1 or 1. Two bits encode -3, -1, 1 or 3; the first bit counts double.
     """
     count = bits.shape[1]
     codes = bits[:, 0]
@@ -87,21 +87,25 @@ def read(bits: npt.NDArray[np.uint8], dtype: type[_Float]) -> npt.NDArray[_Float
 
 
 def margin(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return how far the greatest score of each text lies above all of its scores, in sum.
+    """Return the margin of each text's greatest score over its scores, in total.
 
-    Shape (B, C) in, (B,) out: Σᵢ (maxⱼ sⱼ − sᵢ), the maximum above the mean, C times. Like the
-    softmax, and unlike the maximum itself, it is blind to what all scores have in common, which
-    training leaves open.
+    Shape (B, C) in, (B,) out: Σᵢ (maxⱼ sⱼ − sᵢ), which is C times the maximum less the mean. Like
+    the softmax, and unlike the maximum, it doesn't change when a constant is added to all scores,
+    which training doesn't determine.
+
+    Example:
+        >>> margin(np.array([[3.0, 1.0, 2.0]]))
+        array([3.])
     """
     margins: npt.NDArray[np.float64] = (scores.max(axis=1, keepdims=True) - scores).sum(axis=1)
     return margins
 
 
 def probabilities(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Turn logits into probabilities, shape (B, C) in and out, rows adding up to 1: the softmax.
+    """Return the softmax of logits: shape (B, C) in and out; each row has the sum 1.
 
-    The logits are the scores in the unit of the softmax, divided by the temperature that calibrates
-    them (Guo et al. 2017, arXiv:1706.04599, eq. 9).
+    For calibrated probabilities, the logits are ``scores · scale / temperature`` (Guo et al. 2017,
+    arXiv:1706.04599, eq. 9).
     """
     odds = np.exp(logits - logits.max(axis=1, keepdims=True))
     shares: npt.NDArray[np.float64] = odds / odds.sum(axis=1, keepdims=True)
@@ -109,28 +113,28 @@ def probabilities(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def log_odds(logits: npt.NDArray[np.float64], intent: int) -> float:
-    """Return ln(p / (1 - p)) of one of the probabilities, from logits of shape (C,).
+    """Return ln(p / (1 - p)) of one intent's probability p, from logits of shape (C,).
 
-    That is its logit less ln Σ exp of the others', which is finite even where p rounds to 1. An
-    intent without others has the greatest number, so that no difference is made by anything.
+    It is computed as the logit less ln Σ exp of the other logits, which is finite even if p rounds
+    to 1. If there is only one intent, it is the largest float64, so every influence is 0.
     """
     others = np.delete(logits, intent)
     if not len(others):
         return float(np.finfo(np.float64).max)
-    most = others.max()
-    return float(logits[intent] - most - np.log(np.exp(others - most).sum()))
+    maximum = others.max()
+    return float(logits[intent] - maximum - np.log(np.exp(others - maximum).sum()))
 
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """The projection network's learned part: layers that read bits, the last giving C scores."""
+    """The learned part of the projection network: layers from neural bits to C scores."""
 
     layers: Sequence[Layer]
     scale: float
-    """What a score of 1 is as a logit."""
+    """The logit of a score s is ``scale · s``."""
 
     def scores(self, bits: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-        """Score every intent: bits of shape (B, b, T·d) in, (B, C) out.
+        """Return the score of each intent: bits of shape (B, b, T·d) in, (B, C) out.
 
         Scores are whole numbers if no layer is ``float``.
         """

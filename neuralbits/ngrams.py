@@ -1,8 +1,8 @@
-"""N-grams: tokens in, hashed features out.
+"""N-grams: from tokens to hashed features.
 
-Each family of n-grams is hashed by MurmurHash3 (x86, 32 bits) under a seed of its own, so that
-one string is a different feature in each. No table of n-grams is kept anywhere: a feature *is* its
-hash. docs/projection.md specifies every byte that is hashed.
+MurmurHash3 (x86, 32 bits) hashes each n-gram, with a different seed for each family, so one string
+is a different feature in each family. There is no vocabulary: a feature *is* the hash.
+docs/projection.md specifies every hashed byte.
 """
 
 from collections import Counter
@@ -17,7 +17,7 @@ MAX_CHARACTER_NGRAM = 5
 
 
 Ngram = tuple[str, int, int]
-"""An n-gram, and the places of the first and of the last token that it has a part of."""
+"""An n-gram, and the indices of the first and the last token that it covers."""
 
 
 def _words(tokens: Sequence[str]) -> Iterator[Ngram]:
@@ -27,7 +27,7 @@ def _words(tokens: Sequence[str]) -> Iterator[Ngram]:
 
 
 def _word_bigrams(tokens: Sequence[str]) -> Iterator[Ngram]:
-    """Extract neighbouring tokens; the sentence begins and ends with an empty one."""
+    """Extract pairs of neighbouring tokens; an empty token stands before and after the text."""
     if tokens:
         last = len(tokens) - 1
         yield f" {tokens[0]}", 0, 0
@@ -37,13 +37,13 @@ def _word_bigrams(tokens: Sequence[str]) -> Iterator[Ngram]:
 
 
 def _skip_bigrams(tokens: Sequence[str]) -> Iterator[Ngram]:
-    """Extract tokens with one other token between them."""
+    """Extract pairs of tokens with one token between them."""
     for place in range(len(tokens) - 2):
         yield f"{tokens[place]} {tokens[place + 2]}", place, place + 2
 
 
 def _characters(tokens: Sequence[str]) -> Iterator[Ngram]:
-    """Extract the runs of 2 to 5 characters of each token between its bounds, which are spaces."""
+    """Extract runs of 2 to 5 characters of each token, with a space before and after the token."""
     for place, token in enumerate(tokens):
         bounded = f" {token} "
         for length in range(MIN_CHARACTER_NGRAM, MAX_CHARACTER_NGRAM + 1):
@@ -57,19 +57,23 @@ FAMILIES = {
     "skip_bigrams": _skip_bigrams,
     "characters": _characters,
 }
-"""The families of n-grams by name; a family's hash seed is its position here, from 1."""
+"""The families of n-grams by name; a family's hash seed is its position here, counted from 1."""
 
 OF_SINGLE_TOKENS = ("words", "characters")
-"""The families whose n-grams lie within one token each, whatever stands beside it."""
+"""The families whose n-grams depend on one token only."""
 
 _SEEDS = {family: seed for seed, family in enumerate(FAMILIES, start=1)}
 
 
 def features(tokens: Sequence[str], families: Iterable[str]) -> npt.NDArray[np.uint32]:
-    """Hash the n-grams of a text, each as often as it occurs.
+    """Extract and hash the n-grams of a text; an n-gram that occurs twice gives two features.
 
     Returns:
-        Shape (n,), uint32: the n extracted n-grams; none for a text without tokens.
+        Shape (n,), uint32; n is 0 for a text without tokens.
+
+    Example:
+        >>> len(features(["turn", "off"], ["words", "word_bigrams"]))
+        5
     """
     hashes = [
         feature(ngram, family) for family in families for ngram, _, _ in FAMILIES[family](tokens)
@@ -78,12 +82,12 @@ def features(tokens: Sequence[str], families: Iterable[str]) -> npt.NDArray[np.u
 
 
 def feature(ngram: str, family: str) -> int:
-    """Hash an n-gram, as one of its family."""
+    """Hash an n-gram with its family's seed."""
     return mmh3.hash(ngram, _SEEDS[family], signed=False)
 
 
 def counted(tokens: Sequence[str], families: Iterable[str]) -> Counter[tuple[str, str]]:
-    """Count how often each n-gram of a text occurs: by family and string, in `FAMILIES`' order."""
+    """Count each n-gram of a text, by family and string, in the order of `FAMILIES`."""
     chosen = set(families)
     return Counter(
         (family, ngram)
@@ -94,10 +98,10 @@ def counted(tokens: Sequence[str], families: Iterable[str]) -> Counter[tuple[str
 
 
 def spans(tokens: Sequence[str], families: Iterable[str]) -> npt.NDArray[np.int32]:
-    """Tell which tokens the n-grams of a text have a part of.
+    """Return which tokens each n-gram of a text covers.
 
     Returns:
-        Shape (n, 2), int32: the places of the first and of the last one, for each of `features`.
+        Shape (n, 2), int32: for each of `features`, the indices of its first and its last token.
     """
     ends = [(first, last) for family in families for _, first, last in FAMILIES[family](tokens)]
     return np.array(ends, dtype=np.int32).reshape(-1, 2)

@@ -1,12 +1,12 @@
-"""Weights as they lie in the file: one bit, three values, 4 bits, 8 bits, or floats.
+"""The storage of weights: one bit, three values, 4 bits, 8 bits, or floats.
 
-Every precision but ``float`` holds whole numbers. A ``float`` layer is the uncompressed baseline:
-its weights lie on a grid (see `grid`), so that sums of them are exact in double precision and a
-prediction can't depend on the order of additions, that is, on the size of a batch.
+Weights are whole numbers in every precision but ``float``. A ``float`` layer is the uncompressed
+baseline. Its weights are rounded to a grid (see `grid`), so sums of them are exact in double
+precision, and a prediction doesn't depend on the order of additions, as batch sizes would change.
 
-Where most weights are 0, a layer is stored sparsely: the weights that aren't, and the gaps between
-them in fields of a few bits (Han et al. 2016, arXiv:1510.00149, section 2). Fields of one bit are a
-bitmap; at 95 % zeros, those of 5 bits take less than half of its room.
+A layer with mostly zero weights is stored sparsely: the nonzero weights, and the gaps between them
+in fields of a few bits (Han et al. 2016, arXiv:1510.00149, section 2). Fields of one bit are a
+bitmap; at 95 % zeros, fields of 5 bits take less than half of a bitmap's space.
 """
 
 from typing import Any, Literal, get_args
@@ -21,7 +21,7 @@ LIMITS: dict[Precision, int] = {"binary": 1, "ternary": 1, "int4": 7, "int8": 12
 """The largest magnitude of a weight, by precision."""
 
 MAX_SPARSE = 1 << 22
-"""A layer of more weights is stored densely, so that no small file unfolds to gigabytes."""
+"""The most weights of a sparse layer, so that a small file can't expand to gigabytes."""
 
 _VALUE_BITS: dict[Precision, int] = {"ternary": 1, "int4": 4, "int8": 8, "float": 32}
 _HEADER = 5
@@ -29,35 +29,35 @@ _GRID_BITS = 24
 
 
 def grid(weights: npt.NDArray[np.floating[Any]]) -> float:
-    """Return the power of two that float weights must be multiples of.
+    """Return the power of two of which float weights must be multiples.
 
-    The largest weight takes 24 bits of it, as many as a float32 holds.
+    The largest weight is a multiple of at most 24 bits, the precision of a float32.
     """
     largest = float(np.abs(weights).max(initial=0.0))
     return float(2.0 ** (np.frexp(largest)[1] - _GRID_BITS)) if largest else 1.0
 
 
 def on_grid(weights: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
-    """Round finite weights to the grid, as ``float`` stores them; the shape stays."""
+    """Round finite weights of any shape to the grid on which ``float`` stores them."""
     step = grid(weights)
     rounded: npt.NDArray[np.float32] = (np.rint(weights / step) * step).astype(np.float32)
     return rounded.astype(np.float64)
 
 
 def pack(weights: npt.NDArray[Any], precision: Precision) -> npt.NDArray[Any]:
-    """Lay out a layer's weights for the file, sparsely where that takes fewer bytes.
+    """Pack a layer's weights for the file, sparsely if that takes fewer bytes.
 
     Args:
-        weights: shape (units, inputs); whole numbers within the precision's limits, -1 and 1
-            alone for ``binary``; anything finite for ``float``, which is rounded to the grid.
-        precision: how to store them.
+        weights: shape (units, inputs). Whole numbers within `LIMITS`, only -1 and 1 for
+            ``binary``; any finite numbers for ``float``, which are rounded to the grid.
+        precision: the storage format.
 
     Returns:
-        ``binary``: uint8 (units, ⌈inputs/8⌉), 1 for plus. ``ternary``: uint8
-        (2, units, ⌈inputs/8⌉), the weights that aren't 0, and of these the positive ones.
-        ``int4``: uint8 (units, ⌈inputs/2⌉), two's complement. ``int8`` and ``float`` (float32):
-        as they are. Bits and nibbles fill a byte from its low end. Any but ``binary``, stored
-        sparsely: uint8 of one dimension, see `_pack_sparsely`.
+        ``binary``: uint8 (units, ⌈inputs/8⌉), 1 for positive. ``ternary``: uint8
+        (2, units, ⌈inputs/8⌉), a plane of nonzero weights and a plane of positive weights.
+        ``int4``: uint8 (units, ⌈inputs/2⌉), two's complement. ``int8``: int8 (units, inputs).
+        ``float``: float32 (units, inputs). Bits and nibbles fill a byte from its low end. A sparse
+        layer of any precision but ``binary``: uint8 of one dimension, see `_pack_sparsely`.
     """
     if precision == "float":
         weights = on_grid(weights)
@@ -84,13 +84,13 @@ def _pack_densely(weights: npt.NDArray[Any], precision: Precision) -> npt.NDArra
 
 
 def _pack_sparsely(weights: npt.NDArray[Any], precision: Precision) -> npt.NDArray[np.uint8]:
-    """Lay out weights of shape (units · inputs,) by the n of them that aren't 0.
+    """Pack weights of shape (units · inputs,), of which n are nonzero.
 
-    A byte w, n in four bytes from the low one, the n weights as a dense layer of one unit
-    (``ternary`` ones as ``binary``), and the gaps: how many zeros stand before each of the n.
-    A gap is written in fields of w bits, each that is all ones standing for 2^w - 1 zeros that go
-    on; bits fill a byte from its low end. Of the widths w from 1 to 8, that which takes the fewest
-    bits is chosen, the narrowest of equals. Zeros after the last of the n aren't written.
+    The bytes are: w, one byte; n, four bytes, little-endian; the n weights as a dense layer of one
+    unit (``ternary`` as ``binary``); and the n gaps. A gap is the number of zeros before a nonzero
+    weight, in fields of w bits: a field of all ones stands for 2^w - 1 zeros, and the gap goes on
+    in the next field. Bits fill a byte from its low end. w is the width from 1 to 8 that takes the
+    fewest bits; of equal widths, the narrowest. Zeros after the last nonzero weight aren't written.
     """
     places = np.flatnonzero(weights)
     gaps = np.diff(places, prepend=-1) - 1
@@ -112,17 +112,17 @@ def _pack_sparsely(weights: npt.NDArray[Any], precision: Precision) -> npt.NDArr
 
 
 def _stored_as(precision: Precision) -> Precision:
-    """Return how the weights that aren't 0 are stored."""
+    """Return the precision that stores the nonzero weights of a sparse layer."""
     return "binary" if precision == "ternary" else precision
 
 
 def unpack(
     stored: npt.NDArray[Any], precision: Precision, shape: tuple[int, int]
 ) -> npt.NDArray[np.float64]:
-    """Undo `pack`: shape (units, inputs), float64 whatever the precision.
+    """Undo `pack`: shape (units, inputs), float64 for every precision.
 
     Raises:
-        ValueError: the stored array isn't one that `pack` makes; the sentence says how.
+        ValueError: `pack` doesn't make this array; the message says what differs.
     """
     if stored.ndim == 1:
         weights = _unpack_sparsely(stored, precision, shape)

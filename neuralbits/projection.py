@@ -1,13 +1,13 @@
-"""The projection: hashed features in, neural bits out.
+"""The projection: from hashed features to neural bits.
 
-Ravi 2017 (arXiv:1708.00630), section 3.1: T random functions of d dimensions each turn the
-n-grams x into T·d sums ``<x, P_k>``, and each sum into a bit, its sign, where the matrix P
-is drawn by hashing and never stored. Two things are added, and measured in docs/accuracy.md: a
-second bit says whether the sum is a large one (coding for random projections, Li et al. 2014,
-arXiv:1403.8144), and an n-gram takes part in one of every ``stride`` functions alone, which saves
+In Ravi 2017 (arXiv:1708.00630), section 3.1, T random functions of d dimensions turn the n-grams x
+into T·d sums ``<x, P_k>``. The sign of each sum is a bit. Hashing draws the matrix P, which is
+never stored. neuralbits adds two things, measured in docs/accuracy.md. A second bit says whether
+the sum is large (coding for random projections, Li et al. 2014, arXiv:1403.8144). And an n-gram
+takes part in only one function of each group of ``stride`` functions (the group size), which saves
 nearly all of the work.
 
-This is the readable reference: what it computes is the specification (docs/projection.md).
+This is the readable reference of the specification in docs/projection.md.
 """
 
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ from neuralbits import ngrams
 from neuralbits.text import tokens
 
 MAX_INPUTS = 1 << 16
-"""No network reads more, so that no small artifact asks for gigabytes."""
+"""The most inputs of a network, so that a small artifact can't allocate gigabytes."""
 
 _WORD_BITS = 32
-_LONGEST_BLOCK = 8
+_MAX_BLOCK_DIMENSIONS = 8
 _WEYL = np.uint32(0x9E3779B9)
-_CHUNK = 1024  # features drawn at a time, so that a long text costs no more memory than a short one
+_CHUNK = 1024  # features drawn at a time, to bound the memory that a long text takes
 
 
 def _mix(words: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
@@ -38,10 +38,10 @@ def _mix(words: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
 
 
 def random_words(features: npt.NDArray[np.uint32], count: int) -> npt.NDArray[np.uint32]:
-    """Draw the first ``count`` words of each feature's own random stream.
+    """Draw the first ``count`` words of each feature's random stream.
 
-    Shape (n,) in, (n, count) out. The stream is a Weyl sequence that starts at the feature,
-    scattered word by word (the SplitMix construction of Steele et al. 2014, in 32 bits).
+    Shape (n,) in, (n, count) out. The stream is a Weyl sequence that starts at the feature; `_mix`
+    scatters each word (the SplitMix construction of Steele et al. 2014, in 32 bits).
     """
     steps = np.arange(1, count + 1, dtype=np.uint32) * _WEYL
     return _mix(features[:, None] + steps)
@@ -49,7 +49,13 @@ def random_words(features: npt.NDArray[np.uint32], count: int) -> npt.NDArray[np
 
 @dataclass(frozen=True, slots=True)
 class Projection:
-    """The settings that, with a text, say everything about its neural bits."""
+    """The settings of the projection; a text's neural bits depend on nothing else.
+
+    Example:
+        >>> projection = Projection(functions=16, dimensions=8, stride=4)
+        >>> projection.project(projection.features("turn off the lamp")).shape
+        (2, 128)
+    """
 
     functions: int = 64
     """T, the number of projection functions: a multiple of ``stride``."""
@@ -58,21 +64,22 @@ class Projection:
     code_bits: int = 2
     """b: a sum becomes 1 bit, its sign, or 2, its sign and whether it is large."""
     stride: int = 16
-    """An n-gram takes part in one of every so many functions: a power of two."""
+    """The group size: an n-gram takes part in one function of each group. A power of two."""
     families: tuple[str, ...] = ("words", "word_bigrams", "characters")
     """The families of n-grams that are extracted."""
     blocks: bool = False
-    """Whether the bits of a function are one number, an index into 2^d learned rows (section 3.1 of
-    Ravi 2017): 2^d bits then stand for them, of which only the one with that number is 1."""
+    """Whether the d bits of a function are an index into 2^d learned rows (Ravi 2017, section 3.1).
+    The network then reads 2^d bits per function, of which only the bit at that index is 1."""
 
     removed: tuple[int, ...] = ()
-    """The functions, rising from 0, that aren't computed: no network reads them."""
+    """The pruned functions, rising from 0: they aren't computed, and the network doesn't read them.
+    """
 
     def __post_init__(self) -> None:
-        """Refuse settings that have no projection.
+        """Check the settings.
 
         Raises:
-            ValueError: a setting is out of its range; the sentence says which.
+            ValueError: a setting is out of its range; the message says which.
         """
         for name in ("functions", "dimensions", "code_bits", "stride"):
             if type(getattr(self, name)) is not int:
@@ -85,16 +92,16 @@ class Projection:
             raise ValueError(f"stride is {self.stride}, not a power of two up to 64")
         if type(self.blocks) is not bool:
             raise ValueError(f"blocks is {self.blocks!r}, not true or false")
-        if self.blocks and (self.code_bits, self.dimensions > _LONGEST_BLOCK) != (1, False):
+        if self.blocks and (self.code_bits != 1 or self.dimensions > _MAX_BLOCK_DIMENSIONS):
             raise ValueError(
-                f"blocks ask for code_bits 1 and up to {_LONGEST_BLOCK} dimensions, "
+                f"blocks need code_bits 1 and at most {_MAX_BLOCK_DIMENSIONS} dimensions, "
                 f"not {self.code_bits} and {self.dimensions}"
             )
         if self.functions < 1 or self.functions % self.stride:
             raise ValueError(f"functions is {self.functions}, not a multiple of {self.stride}")
         functions = range(self.functions)
         if (
-            any(type(each) is not int or each not in functions for each in self.removed)
+            any(type(index) is not int or index not in functions for index in self.removed)
             or list(self.removed) != sorted(set(self.removed))
             or len(self.removed) == self.functions
         ):
@@ -104,8 +111,8 @@ class Projection:
         largest = self.functions * (2**self.dimensions if self.blocks else self.dimensions)
         if largest > MAX_INPUTS:
             raise ValueError(
-                f"functions is {self.functions} and dimensions {self.dimensions}, which makes "
-                f"{largest} inputs, more than {MAX_INPUTS}"
+                f"functions {self.functions} and dimensions {self.dimensions} make {largest} "
+                f"inputs, more than {MAX_INPUTS}"
             )
         unknown = [family for family in self.families if family not in ngrams.FAMILIES]
         if unknown or not self.families or len(set(self.families)) < len(self.families):
@@ -113,13 +120,13 @@ class Projection:
 
     @property
     def kept(self) -> tuple[int, ...]:
-        """The functions that are computed, rising: those that aren't pruned."""
-        removed = set(self.removed)
-        return tuple(each for each in range(self.functions) if each not in removed)
+        """The functions that aren't pruned, rising."""
+        pruned = set(self.removed)
+        return tuple(index for index in range(self.functions) if index not in pruned)
 
     @property
     def sums(self) -> int:
-        """T·d, the number of sums; those of pruned functions don't count."""
+        """T·d, the number of sums, without those of pruned functions."""
         return (self.functions - len(self.removed)) * self.dimensions
 
     @property
@@ -129,22 +136,22 @@ class Projection:
 
     @property
     def inputs(self) -> int:
-        """How many numbers the network reads: a sum each, or 2^d a function when in blocks."""
+        """The number of the network's inputs: one per sum, or 2^d per function in blocks."""
         return self.sums // self.dimensions * 2**self.dimensions if self.blocks else self.sums
 
     def features(self, text: str) -> npt.NDArray[np.uint32]:
-        """Extract the n-grams of a text: shape (n,), uint32."""
+        """Extract the n-grams of a text as features: shape (n,), uint32."""
         return ngrams.features(tokens(text), self.families)
 
     def draw(
         self, features: npt.NDArray[np.uint32]
     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-        """Draw where each feature takes part, and its signs there.
+        """Draw each feature's function in each group, and its signs in that function.
 
         Returns:
-            Shape (n, T / stride): which function of each group of ``stride`` the feature takes
-            part in, from 0; and shape (n, T / stride, d): its signs in that function, 1 for plus
-            and 0 for minus.
+            Shape (n, T / stride), uint8: the index within its group, from 0, of the function in
+            which the feature takes part. Shape (n, T / stride, d), uint8: the feature's signs in
+            that function, 1 for plus and 0 for minus.
         """
         n, groups = len(features), self.functions // self.stride
         choice_bits = self.stride.bit_length() - 1
@@ -164,17 +171,17 @@ class Projection:
         return choices, signs[:, :, : self.dimensions]
 
     def project(self, features: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint8]:
-        """Turn n-grams, shape (n,), into neural bits, shape (b, T·d), each 0 or 1.
+        """Turn features, shape (n,), into neural bits, shape (b, T·d), uint8, each 0 or 1.
 
-        `vote` adds up their votes, and `code` turns the sums into bits.
+        `vote` computes the sums, and `code` turns them into bits (Ravi 2017, section 3.1).
         """
         return self.code(self.vote(features))
 
     def vote(self, features: npt.NDArray[np.uint32]) -> npt.NDArray[np.int32]:
-        """Return the sums of n-grams, shape (n,) in, (T·d,) out.
+        """Return the sums of features: shape (n,) in, (T·d,) out.
 
-        In each function the features that take part in it vote, dimension by dimension, with
-        their signs.
+        The sum of one dimension of a function is the sum of the signs of the features that take
+        part in the function.
         """
         groups = self.functions // self.stride
         sums = np.zeros((groups, self.stride, self.dimensions), dtype=np.float32)
@@ -182,15 +189,12 @@ class Projection:
             choices, signs = self.draw(features[start : start + _CHUNK])
             takes_part = choices[:, :, None] == np.arange(self.stride)
             votes = 2 * signs.astype(np.float32) - 1
-            # (groups, stride, n) @ (groups, n, d); whole numbers far below 2^24, so exact.
+            # (groups, stride, n) @ (groups, n, d); whole numbers below 2^24 are exact in float32.
             sums += takes_part.astype(np.float32).transpose(1, 2, 0) @ votes.transpose(1, 0, 2)
         return self.keep(sums.reshape(-1).astype(np.int32))
 
     def keep(self, sums: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-        """Leave out the sums of pruned functions.
-
-        Of all functions, shape (..., T·d), in; of those that are kept, in their order, out.
-        """
+        """Remove the sums of pruned functions: shape (..., T·d) in, (..., `sums`) out."""
         if not self.removed:
             return sums
         by_function = sums.reshape(*sums.shape[:-1], self.functions, self.dimensions)
@@ -199,12 +203,13 @@ class Projection:
     def code(self, sums: npt.NDArray[np.signedinteger[Any]]) -> npt.NDArray[np.uint8]:
         """Code the sums of texts, shape (..., T·d), as bits, shape (..., b, T·d), each 0 or 1.
 
-        The first bit is 1 for a sum above 0. The second is 1 if the sum is not small and above 0,
-        or small and not above 0, where small means: not above the root mean square of the text's
-        sums in magnitude. Read as numbers of two digits, the codes rise with the sums.
+        The first bit is 1 for a sum above 0. A sum is large if its magnitude is above the root
+        mean square of the text's sums. The second bit is 1 for a large sum above 0, and for a sum
+        of at most 0 that isn't large. So the codes, as two-digit binary numbers, rise with the
+        sums.
 
-        In blocks, shape (..., 1, T·2^d): the number of a block, its first bit being the lowest,
-        says which of its 2^d bits is 1.
+        In blocks, the shape is (..., 1, T·2^d): the d bits of a function, the first one lowest, are
+        the index of the only 1 among its 2^d bits.
         """
         positive = sums > 0
         if self.blocks:

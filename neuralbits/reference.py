@@ -1,4 +1,4 @@
-"""The reference: an artifact's answers by NumPy, readable, and what the kernel is held to."""
+"""The reference: a readable implementation in NumPy, whose answers the kernel must match."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -14,11 +14,11 @@ from neuralbits.ngrams import counted, feature
 from neuralbits.prediction import IntentConfidence, Prediction
 from neuralbits.text import tokens
 
-_CHUNK = 128  # texts at a time, so that a long list costs no more memory than its predictions
+_CHUNK = 128  # texts at a time, to bound the memory that a long list takes
 
 
 def classifier(artifact: Artifact) -> Classifier:
-    """Return a classifier that answers by the reference."""
+    """Return a classifier with the reference as its backend."""
     return Classifier(artifact.manifest, Reference(artifact))
 
 
@@ -31,7 +31,7 @@ class Reference:
         self._artifact = artifact
 
     def classify(self, texts: Sequence[str], top_k: int) -> list[Prediction]:
-        """Classify texts, each as if it were alone; a prediction for each."""
+        """Return one prediction per text, independent of the other texts."""
         return [
             prediction
             for start in range(0, len(texts), _CHUNK)
@@ -39,19 +39,19 @@ class Reference:
         ]
 
     def scores(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
-        """Score every intent for each text: shape (N, C)."""
+        """Return the score of each intent for each text: shape (N, C), float64."""
         chunks = (texts[start : start + _CHUNK] for start in range(0, len(texts), _CHUNK))
         return np.concatenate([self._scores(self._extract(chunk)) for chunk in chunks])
 
     def explain(self, text: str) -> Explanation:
-        """Tell what each n-gram of a text did for its answer.
+        """Return the influence of each n-gram of a text on its intent.
 
         Raises:
-            TooVaried: it has too many.
+            TooVaried: the text has more than `MAX_NGRAMS` different n-grams.
         """
         artifact, projection = self._artifact, self._artifact.projection
-        occurring = counted(tokens(text), projection.families)
-        if len(occurring) > MAX_NGRAMS:
+        ngrams = counted(tokens(text), projection.families)
+        if len(ngrams) > MAX_NGRAMS:
             raise TooVaried
         sums = projection.vote(projection.features(text))
         bits = projection.code(sums)
@@ -62,7 +62,7 @@ class Reference:
             return log_odds(scores * (artifact.network.scale / artifact.temperature), intent)
 
         influences = []
-        for (family, ngram), count in occurring.items():
+        for (family, ngram), count in ngrams.items():
             votes = projection.vote(np.array([feature(ngram, family)], dtype=np.uint32))
             (without,) = artifact.network.scores(projection.code(sums - count * votes)[None])
             influences.append(NgramInfluence(ngram, family, odds(scores) - odds(without)))
@@ -86,17 +86,17 @@ class Reference:
         artifact, features = self._artifact, self._extract(texts)
         scores = self._scores(features)
         confidences = probabilities(scores * (artifact.network.scale / artifact.temperature))
-        familiar = margin(scores) >= artifact.threshold
-        # The first of equals wins, so the order doesn't hang on a sorting algorithm.
+        accepted = margin(scores) >= artifact.threshold
+        # Of equal scores the first comes first, so the order doesn't depend on the sort algorithm.
         ranking = np.argsort(-scores, axis=1, kind="stable")[:, :top_k]
         predictions = []
-        for each, row, ranked, reached in zip(
-            features, confidences, ranking, familiar, strict=True
+        for text_features, row, ranked, is_accepted in zip(
+            features, confidences, ranking, accepted, strict=True
         ):
             intents = tuple(
                 IntentConfidence(artifact.labels[label], float(row[label])) for label in ranked
             )
             best = intents[0]
-            in_scope = len(each) > 0 and bool(reached)
+            in_scope = len(text_features) > 0 and bool(is_accepted)
             predictions.append(Prediction(best.intent, best.confidence, in_scope, intents))
         return predictions

@@ -1,9 +1,8 @@
-"""Batch scoring: a table of any size in, the same table with three more columns out.
+"""Batch scoring: classify the texts of a table of any size, and add three columns to it.
 
-The input is cut into chunks, which worker processes score and encode; their bytes are appended to
-``OUTPUT.partial`` in the order of the input. ``OUTPUT.journal`` records how many of those bytes
-are known to be on the disk and which part of the input made them: the same command resumes a job
-that was killed.
+Worker processes score and encode chunks of the input. The main process appends their bytes to
+``OUTPUT.partial`` in the order of the input. ``OUTPUT.journal`` records how many of these bytes are
+on the disk, and for which part of the input. So the same command resumes a job that was killed.
 """
 
 import hashlib
@@ -48,39 +47,39 @@ __all__ = ["COLUMNS", "Progress", "ScoringError", "Summary", "progress_bar", "sc
 COLUMNS = ("intent", "confidence", "in_scope")
 
 _CHUNK_ROWS = 1024
-_CHUNKS_PER_WORKER = 3  # in flight, so that no worker waits for the reading and writing
+_CHUNKS_PER_WORKER = 3  # in flight, so that workers don't wait for reading and writing
 _CHECKPOINT_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a job has got."""
+    """The progress of a job."""
 
     rows: int
-    """Rows scored, by this run and by those it resumes."""
+    """The number of rows scored, by this run and by earlier runs of the job."""
     rejected: int
-    """Records that could not be read or scored."""
+    """The number of records that could not be read or scored."""
     fraction: float | None
-    """The part of the input that is done, from 0 to 1; None where its size isn't known."""
+    """The part of the input that is done, from 0 to 1; None if the input's size is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a finished job has done."""
+    """The summary of a finished job."""
 
     rows: int
-    """Rows scored, by this run and by those it resumes."""
+    """The number of rows scored, by this run and by earlier runs of the job."""
     rejected: int
-    """Records that could not be read or scored."""
+    """The number of records that could not be read or scored."""
     seconds: float
-    """How long this run took."""
+    """The duration of this run."""
     resumed_from: int
-    """How many records earlier runs of the job had done."""
+    """The number of records that earlier runs of the job had done."""
     rejects: Path | None
-    """Where the rejected records are, with line numbers and reasons; None if there are none, or
-    if they went to standard error."""
+    """The file of the rejected records, with line numbers and reasons; None if no record was
+    rejected, or if the rejects went to standard error."""
     joined_lines: int = 0
-    """How many lines of CSV or TSV continue the record of the line before, within quotes."""
+    """The number of lines of CSV or TSV that continue a quoted record."""
 
 
 def score(
@@ -100,31 +99,32 @@ def score(
 ) -> Summary:
     r"""Score every row of a table, in constant memory, and resume an interrupted job.
 
-    Rows keep their order and their other columns, and get the columns ``intent``, ``confidence``
-    and ``in_scope``, each name preceded by ``prefix``. What can't be read or scored goes to
-    ``DESTINATION.rejects.jsonl``. Nothing is at the destination until all of it is.
+    Rows keep their order and their columns, and get the columns ``intent`` (string),
+    ``confidence`` (float from 0 to 1) and ``in_scope`` (boolean), whose names begin with
+    ``prefix``. Records that can't be read or scored go to ``DESTINATION.rejects.jsonl``. The
+    destination appears only when it is complete.
 
     Args:
-        artifact_path: The artifact to score with.
-        source: The table, or a binary stream of one, such as ``sys.stdin.buffer``.
-        destination: Where the scored table goes; its ending names the format. To a binary stream
-            such as ``sys.stdout.buffer`` the rows go as they are scored, rejects go to standard
-            error, and there is nothing to resume.
-        text_column: The column to classify.
-        prefix: What the names of the new columns begin with.
-        input_format: The format of the source, if its name doesn't end in it.
-        output_format: The format of a stream; by default, the source's.
-        safe_csv: In CSV and TSV, put ``'`` before cells that a spreadsheet would take for formulas.
-        workers: How many processes; by default, one for each core.
-        restart: Discard an interrupted job instead of resuming it.
-        overwrite: Replace a file at the destination, and rejects beside it.
-        progress: Is called with the progress after every chunk.
+        artifact_path: the artifact's file.
+        source: the table's file, or a binary stream such as ``sys.stdin.buffer``.
+        destination: the scored table's file, whose ending gives the format; or a binary stream
+            such as ``sys.stdout.buffer``, which gets the rows as they are scored. Then rejects go
+            to standard error, and the job can't be resumed.
+        text_column: the column to classify.
+        prefix: a prefix for the names of the new columns.
+        input_format: the format of the source; by default, its file name's.
+        output_format: the format of a stream; by default, the source's.
+        safe_csv: in CSV and TSV, put ``'`` before cells that a spreadsheet would run as formulas.
+        workers: the number of processes; by default, the number of cores.
+        restart: discard an interrupted job instead of resuming it.
+        overwrite: replace a file at the destination, and rejects beside it.
+        progress: a function that is called with the progress after each chunk.
 
     Raises:
         ArtifactError: the artifact can't be used.
         TableError: the source can't be read as a table.
-        ForeignFileError: there is a file at the destination or beside it that no job wrote.
-        ScoringError: the job can't start or resume. What is done remains, to be resumed.
+        ForeignFileError: the destination, or a file beside it, exists and no job wrote it.
+        ScoringError: the job can't start or resume. The finished part is kept, to be resumed.
 
     Example:
         >>> from neuralbits.loading import locate
@@ -191,7 +191,7 @@ def score(
 
 @contextmanager
 def progress_bar() -> Iterator[Callable[[Progress], None]]:
-    """Show a job's progress on standard error: give what this yields to `score`."""
+    """Show a job's progress on standard error; pass the function that this yields to `score`."""
     from rich import console, progress
 
     counts = progress.TextColumn("{task.fields[rows]:,} scored, {task.fields[rejected]:,} rejected")
@@ -204,7 +204,7 @@ def progress_bar() -> Iterator[Callable[[Progress], None]]:
     )
 
     def show(now: Progress) -> None:
-        if not bar.tasks:  # not before, so that a job that can't begin shows no bar
+        if not bar.tasks:  # started late, so that a job that can't start shows no bar
             bar.start()
             bar.add_task("", total=None, rows=0, rejected=0)
         total = None if now.fraction is None else 1
@@ -233,13 +233,13 @@ def _work(
     workers: int,
     progress: Callable[[Progress], None] | None,
 ) -> None:
-    """Score what remains of the table, chunk by chunk, in order."""
+    """Score the rest of the table, chunk by chunk, in order."""
     if output.done.position is None:
         output.append(None, setup.writer.header)
     elif not table.skip_to(output.done.position):
         raise ScoringError(
-            "the input doesn't begin with what was read before: give the same input, or pass "
-            "--restart to discard what is done"
+            "the input isn't the one that the interrupted job read: give the same input, or pass "
+            "--restart to discard the job"
         )
     saved = time.monotonic()
     with _pool(workers, setup) as pool:
@@ -256,7 +256,7 @@ def _work(
 def _in_order(
     pool: ProcessPoolExecutor, chunks: Iterator[tuple[Chunk, Position]], workers: int
 ) -> Iterator[tuple["_Scored", Position]]:
-    """Yield the chunks' scores in the chunks' order, a bounded number of them being in flight."""
+    """Yield the scored chunks in order, with a bounded number of chunks in flight."""
     waiting: deque[tuple[Future[_Scored], Position]] = deque()
     for chunk, position in chunks:
         waiting.append((pool.submit(_score_chunk, chunk), position))
@@ -270,8 +270,8 @@ def _in_order(
 @contextmanager
 def _pool(workers: int, setup: "_Setup") -> Iterator[ProcessPoolExecutor]:
     pool = ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (setup,))
-    # Ctrl-C reaches the whole process group, but only this process is to act on it: the workers
-    # inherit the signal blocked.
+    # Ctrl-C reaches the whole process group, but only this process must act on it, so the workers
+    # inherit the signal as blocked.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     for _ in range(workers):
         pool.submit(os.getpid)
@@ -282,11 +282,11 @@ def _pool(workers: int, setup: "_Setup") -> Iterator[ProcessPoolExecutor]:
         pool.shutdown(cancel_futures=True)
 
 
-# What is settled before the work begins.
+# ---- Checks before the job starts ------------------------------------------------------------
 
 
 def _identity(source: Path | BinaryIO) -> Any:
-    """Return what tells this input from another; a pipe is told by its content, when resumed."""
+    """Return what identifies a file; for a pipe, a resumed job compares the content instead."""
     if not isinstance(source, Path) or not source.is_file():
         return "a pipe"
     status = source.stat()
@@ -296,22 +296,22 @@ def _identity(source: Path | BinaryIO) -> Any:
 
 
 def _check_columns(table: Table, text_column: str, added: tuple[str, ...]) -> str:
-    """Return the column of the texts.
+    """Return the name of the text column.
 
     Raises:
-        ScoringError: it holds no text, or one of the new columns is there already.
-        TableError: there is no such column.
+        ScoringError: the column has no text, or the table already has one of the new columns.
+        TableError: the table has no such column.
     """
     column = find_column(table, text_column, "--text-column")
     if not table.holds_text(column):
         raise ScoringError(
-            f"{table.name}: the column {shown(column)} holds no text: name another by --text-column"
+            f"{table.name}: the column {shown(column)} has no text: name another by --text-column"
         )
     for name in added:
         if name in table.columns:
             raise ScoringError(
-                f"{table.name} has a column {shown(name)} already: name the new ones otherwise, as "
-                "by --prefix predicted_"
+                f"{table.name} already has a column {shown(name)}: rename the new ones by, for "
+                "example, --prefix predicted_"
             )
     return column
 
@@ -338,7 +338,7 @@ def _writer(
         if format == input_format == "csv":
             delimiter = dialect.delimiter
         else:
-            preamble = preamble[: preamble.startswith("\ufeff")]  # a line ``sep=`` isn't true now
+            preamble = preamble[: preamble.startswith("\ufeff")]  # drops an outdated line ``sep=``
     columns = [*table.columns, *added]
     return CsvWriter(columns, delimiter, header=[*header, *added], preamble=preamble, safe=safe_csv)
 
@@ -351,7 +351,7 @@ def cores() -> int:
         return os.cpu_count() or 1
 
 
-# What runs in the workers.
+# ---- Worker processes ------------------------------------------------------------------------
 
 
 class _Setup(NamedTuple):
@@ -363,7 +363,7 @@ class _Setup(NamedTuple):
 
 
 class _Scored(NamedTuple):
-    """A chunk's share of the two files, and what it counts."""
+    """A chunk's bytes for the two files, and its numbers of rows and rejects."""
 
     output: bytes
     rejects: bytes
@@ -375,10 +375,10 @@ _setup: _Setup
 
 
 def _start_worker(setup: _Setup) -> None:
-    global _setup  # sent once, and not with every chunk
+    global _setup  # sent once per worker instead of with each chunk
     _setup = setup
     blas.one_thread()
-    # Without this, a worker would wait for work for ever once its parent has been killed.
+    # Otherwise a worker whose parent was killed would wait for work forever.
     threading.Thread(target=_exit_with_parent, daemon=True).start()
 
 
@@ -393,7 +393,7 @@ def _exit_with_parent() -> None:
 def _classifier(path: str, digest: str) -> neuralbits.Classifier:
     classifier = neuralbits.load(path)
     if classifier.manifest.digest != digest:
-        raise ScoringError(f"the artifact {path} was replaced while the job began: rerun it")
+        raise ScoringError(f"the artifact {path} was replaced meanwhile: rerun the command")
     return classifier
 
 
@@ -410,41 +410,41 @@ def _score_chunk(chunk: Chunk) -> _Scored:
     classifier = _classifier(_setup.artifact_path, _setup.digest)
     predictions = classifier.classify_batch([row.values[_setup.text_column] for row in rows])
     scores = [
-        dict(zip(_setup.added, (made.intent, made.confidence, made.in_scope), strict=True))
-        for made in predictions
+        dict(zip(_setup.added, (p.intent, p.confidence, p.in_scope), strict=True))
+        for p in predictions
     ]
     output, unwritable = _encode(chunk, rows, scores)
     rejects = sorted(rejects + unwritable, key=lambda reject: reject.line)
-    side = "".join(json.dumps(asdict(reject), ensure_ascii=False) + "\n" for reject in rejects)
-    return _Scored(output, side.encode(), len(rows) - len(unwritable), len(rejects))
+    lines = "".join(json.dumps(asdict(reject), ensure_ascii=False) + "\n" for reject in rejects)
+    return _Scored(output, lines.encode(), len(rows) - len(unwritable), len(rejects))
 
 
 def _problem(values: dict[str, Any]) -> str | None:
-    """Say why a row can't be scored, if it can't."""
+    """Return why a row can't be scored, or None if it can."""
     column = _setup.text_column
     if column not in values:
         return f"the record has no column {shown(column)}"
     if values[column] is None:
         return f"the column {shown(column)} is null"
     if not isinstance(values[column], str):
-        return f"the column {shown(column)} holds a value of type {type(values[column]).__name__}"
+        return f"the column {shown(column)} has a value of type {type(values[column]).__name__}"
     for name in _setup.added:
         if name in values:
-            return f"the record has a column {shown(name)} already"
+            return f"the record already has a column {shown(name)}"
     return None
 
 
 def _encode(
     chunk: Chunk, rows: list[Row], scores: list[dict[str, Any]]
 ) -> tuple[bytes, list[Unreadable]]:
-    """Return the rows' bytes, and those of them that the output's format can't hold."""
+    """Return the rows' bytes, and the rows that the output's format can't represent."""
     writer = _setup.writer
     if isinstance(chunk, Batch) and isinstance(writer, ParquetWriter):
         return writer.extend(chunk.arrow, [row.line - chunk.line for row in rows], scores), []
     scored = [row.values | added for row, added in zip(rows, scores, strict=True)]
     try:
         return writer.encode(scored), []
-    except ValueError:  # of some row: leave out whichever can't be encoded alone
+    except ValueError:  # from some row: encode each row alone to find which
         good, unwritable = [], []
         for row, values in zip(rows, scored, strict=True):
             try:

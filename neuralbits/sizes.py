@@ -1,4 +1,4 @@
-"""Sizes in bytes, as options and settings write them."""
+"""Sizes in bytes, as texts in options and settings."""
 
 import re
 
@@ -8,19 +8,20 @@ _UNITS = {"": 1, "b": 1, "kb": 1000, "kib": 1024, "mb": 1000**2, "mib": 1024**2}
 
 
 class SizeError(NeuralbitsError):
-    """A text that is no size."""
+    """The text isn't a size in bytes."""
 
 
 def parse_size(text: str) -> int:
-    """Read a size in bytes.
-
-    >>> parse_size("64KiB"), parse_size("64 kB"), parse_size("65536")
-    (65536, 64000, 65536)
+    """Parse a size in bytes.
 
     Raises:
-        SizeError: the text is no size.
+        SizeError: the text isn't a size.
+
+    Example:
+        >>> parse_size("64KiB"), parse_size("64 kB"), parse_size("65536")
+        (65536, 64000, 65536)
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", text.lower())
     if not match or match[2] not in _UNITS:
-        raise SizeError(f"{text!r} is no size; write it like 64KiB, 16kB or 65536")
+        raise SizeError(f"{text!r} isn't a size; write one like 64KiB, 16kB or 65536")
     return int(float(match[1]) * _UNITS[match[2]])

@@ -1,7 +1,7 @@
-"""Rows as the bytes of a table: CSV, TSV, JSONL and Parquet.
+"""Encode rows as the bytes of a table: CSV, TSV, JSONL and Parquet.
 
-Every format can be written by appending: the header, then the bytes of any number of rows at a
-time. A job that is killed resumes after the last bytes known to be whole.
+Every format is written by appending: first the header, then the bytes of any number of rows. So a
+killed job can resume after the last complete bytes.
 """
 
 import csv
@@ -25,28 +25,28 @@ _ROW_GROUP_ROWS, _ROW_GROUP_BYTES = 1 << 17, 1 << 26
 
 
 class TableWriter(Protocol):
-    """One format; picklable, so that other processes can encode."""
+    """An encoder of one format; picklable, so that worker processes can use it."""
 
     header: bytes
-    """What precedes the rows' bytes."""
+    """The bytes before those of the rows."""
 
     def encode(self, rows: Sequence[dict[str, Any]]) -> bytes:
         """Return the rows' bytes.
 
         Raises:
-            ValueError: the format can't hold one of them.
+            ValueError: the format can't represent one of the rows.
         """
 
 
 class CsvWriter:
-    """CSV or TSV. Nulls are written as empty cells, all that is no string as JSON.
+    """CSV or TSV. Nulls become empty cells; other values than strings become JSON.
 
     Args:
         columns: the keys of the rows.
         delimiter: one character.
-        header: the names of the columns as the table has them; by default, the keys.
-        preamble: what precedes the header, such as a byte order mark.
-        safe: put ``'`` before cells that a spreadsheet would take for formulas.
+        header: the names of the columns in the header line; by default, the keys.
+        preamble: text before the header, such as a byte order mark.
+        safe: put ``'`` before cells that a spreadsheet would run as formulas.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class CsvWriter:
     ) -> None:
         self._columns, self._delimiter, self._safe = columns, delimiter, safe
         names = list(header or columns)
-        # So that no reader takes another character for the delimiter.
+        # Quoted names keep a reader from guessing another delimiter.
         quoted = any(set(name) & set(",;\t|=") for name in names)
         quoting = csv.QUOTE_ALL if quoted else csv.QUOTE_MINIMAL
         self.header = preamble.encode() + self._lines([names], quoting)
@@ -76,7 +76,7 @@ class CsvWriter:
         lines: list[str] = []
 
         class Sink:
-            # The module quotes a bare carriage return only where its own line ends hold one.
+            # The csv module quotes a bare carriage return only if its line terminator has one.
             def write(self, line: str) -> None:
                 lines.append(line.removesuffix("\r\n") + "\n")
 
@@ -87,7 +87,7 @@ class CsvWriter:
 
 
 class JsonLinesWriter:
-    """JSONL. Dates, times and decimals are written as strings."""
+    """JSONL. Dates, times and decimals become strings."""
 
     header = b""
 
@@ -96,10 +96,10 @@ class JsonLinesWriter:
 
 
 class ParquetWriter:
-    """Parquet, as Arrow IPC streams one after another: `streams_to_parquet` makes the file of them.
+    """Parquet, as a sequence of Arrow IPC streams that `streams_to_parquet` turns into the file.
 
-    Streams can be appended to and cut off, where a Parquet file is whole only with its last byte.
-    In a column of strings, what is no string is written as JSON.
+    Streams can be appended and cut off, but a Parquet file is invalid without its last byte. In a
+    column of strings, other values become JSON.
     """
 
     def __init__(self, schema: Any) -> None:
@@ -111,9 +111,12 @@ class ParquetWriter:
         return self._stream([_column(field, rows) for field in self._schema])
 
     def extend(self, batch: Any, kept: Sequence[int], rows: Sequence[dict[str, Any]]) -> bytes:
-        """Return the bytes of the kept rows of a ``pyarrow.RecordBatch``.
+        """Return the bytes of a part of a ``pyarrow.RecordBatch`` with the schema's last columns.
 
-        The last columns of the schema are taken from ``rows``, one for each row kept.
+        Args:
+            batch: the record batch.
+            kept: the indices of the rows to write.
+            rows: the values of the added columns, one dictionary per kept row.
         """
         columns = batch.columns
         if len(kept) < batch.num_rows:
@@ -153,7 +156,7 @@ def streams_to_parquet(source: BinaryIO, destination: BinaryIO) -> None:
 
 
 def is_formula(cell: str) -> bool:
-    """Return whether a spreadsheet would run a cell of CSV as a formula: numbers it wouldn't.
+    """Return whether a spreadsheet would run a cell of CSV as a formula; a number isn't one.
 
     Example:
         >>> is_formula('=HYPERLINK("http://example.com")'), is_formula("-1.5")
@@ -167,12 +170,12 @@ def _taken(column: Any, kept: Sequence[int]) -> Any:
     indices = arrow.array(kept, "int64")
     try:
         return column.take(indices)
-    except arrow.ArrowNotImplementedError:  # of views, pyarrow 26 can't take any
+    except arrow.ArrowNotImplementedError:  # pyarrow 26 can't take rows of view types
         return column.cast(_without_views(column.type)).take(indices).cast(column.type)
 
 
 def _without_views(kind: Any) -> Any:
-    """Return a type with the same values whose strings and bytes are no views."""
+    """Return the type with view types replaced by types of the same values."""
     arrow = import_pyarrow()
     if arrow.types.is_struct(kind):
         fields = [kind.field(place) for place in range(kind.num_fields)]
@@ -189,12 +192,12 @@ def _column(field: Any, rows: Sequence[dict[str, Any]]) -> Any:
     cells = [row.get(field.name) for row in rows]
     if field.type == arrow.string():
         cells = [None if cell is None else _cell(cell) for cell in cells]
-    # Arrow itself would make 1 of 1.5, and 1.0 of True.
+    # Arrow would silently convert 1.5 to 1, and True to 1.0.
     kinds = {"bool": (bool,), "int64": (int,), "double": (int, float)}.get(str(field.type))
     for cell in cells:
         if kinds and cell is not None and type(cell) not in kinds:
             raise ValueError(
-                f"the column {shown(field.name)} holds {shown(cell)}, where the first records hold "
+                f"the column {shown(field.name)} has {shown(cell)}, but the first records have "
                 f"{field.type}"
             )
     try:

@@ -1,8 +1,8 @@
-"""Tables, read record by record in constant memory: CSV, TSV, JSONL and Parquet.
+"""Read tables record by record in constant memory: CSV, TSV, JSONL and Parquet.
 
-A record is either a `Row` or, where the file is broken, an `Unreadable` with the reason, and
-reading goes on after it: no line is skipped silently, not even a blank one. docs/tables.md is the
-rule for delimiters, encodings, line ends and quotes; the service's page reads tables by it, too.
+A record is a `Row` or, where the file is broken, an `Unreadable` with the reason; then reading
+continues. No line is skipped silently, not even a blank one. docs/tables.md specifies delimiters,
+encodings, line ends and quotes; the service's page follows the same rules.
 """
 
 import codecs
@@ -27,16 +27,16 @@ from neuralbits.errors import NeuralbitsError, shown
 
 Format = Literal["csv", "tsv", "jsonl", "parquet"]
 
-LONGEST_RECORD = 1 << 20  # bytes; bounds what one missing quote or newline can cost
+MAX_RECORD_BYTES = 1 << 20  # bytes; bounds what one missing quote or newline can cost
 COMPRESSIONS = (".gz", ".zst")
-_HEAD = 1 << 16  # bytes, from which the kind of a file, its encoding and its delimiter are found
+_HEAD = 1 << 16  # bytes that determine a file's kind, its encoding and its delimiter
 _SHOWN_COLUMNS = 20
 BLANK = "the line is blank"
-_SAMPLE_LINES = 1000  # of JSONL, which has no header, to learn the columns from
+_SAMPLE_LINES = 1000  # of JSONL, which has no header, that determine the columns
 
 
 class TableError(NeuralbitsError):
-    """A table can't be read at all."""
+    """A file can't be read as a table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Row:
     """One record."""
 
     line: int
-    """The 1-based line on which it starts; in Parquet, the row."""
+    """The 1-based number of its first line; in Parquet, of the row."""
     values: dict[str, Any]
 
 
@@ -53,16 +53,16 @@ class Unreadable:
     """A record that isn't a row."""
 
     line: int
-    """The 1-based line on which it starts."""
+    """The 1-based number of its first line."""
     reason: str
-    """Why it can't be read."""
+    """Why the record can't be read."""
     raw: str
-    """What stands there; its first 1000 bytes, if it is over-long."""
+    """The text of the record; of a record that is too long, the first 1000 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Consecutive rows of a Parquet file as Arrow holds them, which loses no type."""
+    """Consecutive rows of a Parquet file as an Arrow record batch, which keeps all types."""
 
     line: int
     """The 1-based number of the first row."""
@@ -83,65 +83,65 @@ Chunk = list[Row | Unreadable] | Batch
 
 
 class Position(NamedTuple):
-    """A place between two records: how much of the table lies before it."""
+    """A place between two records."""
 
     line: int
-    """In lines; in Parquet, rows."""
+    """The number of lines before it; in Parquet, of rows."""
     offset: int
-    """In bytes; in Parquet, rows."""
+    """The number of bytes before it; in Parquet, of rows."""
     digest: str
-    """Of what must be the same to come back here: a pipe's bytes, a Parquet file's footer."""
+    """A hash that a resumed reading must match: of a pipe's bytes, or of a Parquet footer."""
 
 
 class Dialect(NamedTuple):
-    """How a CSV or TSV file is written, for an output that is written likewise."""
+    """The dialect of a CSV or TSV file, for an output in the same dialect."""
 
     delimiter: str
     preamble: str
-    """A byte order mark and a line ``sep=``, where the file begins with them."""
+    """A byte order mark and a line ``sep=``, if the file begins with them."""
     header: tuple[str, ...]
-    """The names of the columns as they stand there: some may be empty or repeated."""
+    """The names of the columns in the file; names can be empty or repeated."""
     lines: int
-    """How many lines precede the first record."""
+    """The number of lines before the first record."""
 
 
 class Table(Protocol):
-    """A table opened for reading, from its first record or from a position met earlier."""
+    """A table opened for reading, from its first record or from an earlier position."""
 
     name: str
-    """Of the file, for messages."""
+    """The file's name, for messages."""
     columns: tuple[str, ...]
     """Distinct names: an unnamed column is called ``column 3``, a repeated one ``text (3)``."""
     repeated: frozenset[str]
-    """The names that several columns have."""
+    """The names that several columns share."""
     size: int | None
-    """In the unit of `Position.offset`; None when it can't be known."""
+    """The table's size in the unit of `Position.offset`; None if it is unknown."""
 
     @property
     def dialect(self) -> Dialect | None:
-        """Of CSV and TSV."""
+        """The dialect of CSV and TSV; None for other formats."""
 
     def __iter__(self) -> Iterator[Row | Unreadable]:
-        """Yield every record in the order of the file."""
+        """Yield every record, in the file's order."""
 
     def chunks(self, rows: int) -> Iterator[tuple[Chunk, Position]]:
         """Yield runs of at most ``rows`` records, each with the position after it."""
 
     def skip_to(self, position: Position) -> bool:
-        """Go to a position of an earlier reading; False if the table isn't the one of then."""
+        """Go to a position of an earlier reading; return False if the table has changed."""
 
     def holds_text(self, column: str) -> bool:
-        """Return whether a column may hold strings, by its type or by the first records."""
+        """Return whether a column can have strings, by its type or by the first records."""
 
     def arrow_schema(self) -> Any:
         """Return the types of the columns as a ``pyarrow.Schema``."""
 
 
 def format_of(path: str | os.PathLike[str]) -> Format:
-    """Return the format that a file's ending names, an ending ``.gz`` or ``.zst`` apart.
+    """Return the format by a file name's ending; ``.gz`` or ``.zst`` may follow the ending.
 
     Raises:
-        TableError: the ending is another.
+        TableError: the ending is no known format.
 
     Example:
         >>> format_of("texts.tsv.gz")
@@ -158,28 +158,33 @@ def format_of(path: str | os.PathLike[str]) -> Format:
         with path.open("rb") as file:
             _refuse_other_kinds(file.read(_HEAD), str(path), None)
     raise TableError(
-        f"{path}: the name of a table ends in .csv, .tsv, .txt, .jsonl or .parquet, and perhaps "
-        "in .gz or .zst after that"
+        f"{path}: a table's name must end in .csv, .tsv, .txt, .jsonl or .parquet, which .gz or "
+        ".zst may follow"
     )
 
 
 @contextmanager
 def open_table(source: Path | BinaryIO, format: Format) -> Iterator[Table]:
-    """Open a file or a binary stream as a table.
+    r"""Open a file or a binary stream as a table.
 
     A file whose name ends in ``.gz`` or ``.zst`` is decompressed.
 
     Raises:
-        TableError: it can't be read, is of another kind, or has no usable header.
+        TableError: the file can't be read, is no table, or has no usable header.
+
+    Example:
+        >>> with open_table(io.BytesIO(b"text\nturn off the lamp\n"), "csv") as table:
+        ...     [row.values for row in table]
+        [{'text': 'turn off the lamp'}]
     """
     if format not in get_args(Format):
-        raise TableError(f"{shown(format)} is none of the formats csv, tsv, jsonl and parquet")
+        raise TableError(f"{shown(format)} is no format: name csv, tsv, jsonl or parquet")
     with ExitStack() as stack:
         name = str(source) if isinstance(source, Path) else "standard input"
         file, rewindable = source, False
         if isinstance(source, Path):
             try:
-                file = stack.enter_context(source.open("rb", buffering=LONGEST_RECORD))
+                file = stack.enter_context(source.open("rb", buffering=MAX_RECORD_BYTES))
                 rewindable = file.seekable()
             except OSError as error:
                 raise TableError(f"{name} can't be read: {error.strerror}") from None
@@ -190,10 +195,10 @@ def open_table(source: Path | BinaryIO, format: Format) -> Iterator[Table]:
         if rewindable:
             file.seek(0)
         else:
-            file = io.BufferedReader(_Joined(head, file, name), LONGEST_RECORD)
+            file = io.BufferedReader(_Joined(head, file, name), MAX_RECORD_BYTES)
         _refuse_other_kinds(head, name, format)
         if format == "parquet":
-            if not rewindable:  # Parquet's index stands at its end
+            if not rewindable:  # Parquet's index is at the end of the file
                 pipe, file = file, stack.enter_context(tempfile.TemporaryFile())
                 shutil.copyfileobj(pipe, file)
             yield _ParquetTable(file, name)
@@ -202,7 +207,7 @@ def open_table(source: Path | BinaryIO, format: Format) -> Iterator[Table]:
         bare_returns = "\r" in text and "\n" not in text
         if encoding != "utf-8" or bare_returns:
             recoded = _Recoded(file, encoding, bare_returns, name)
-            file, rewindable = io.BufferedReader(recoded, LONGEST_RECORD), False
+            file, rewindable = io.BufferedReader(recoded, MAX_RECORD_BYTES), False
         lines = _Lines(file, rewindable=rewindable)
         if format == "jsonl":
             yield _JsonLinesTable(lines, name)
@@ -211,10 +216,15 @@ def open_table(source: Path | BinaryIO, format: Format) -> Iterator[Table]:
 
 
 def find_column(table: Table, wanted: str, option: str) -> str:
-    """Return which of a table's columns is wanted, blanks around its name and case set aside.
+    """Find a column by its name, ignoring case and blanks around the name.
+
+    Args:
+        table: the table.
+        wanted: the name.
+        option: the command line's option for this name, for the error.
 
     Raises:
-        TableError: there is none, or several columns have the name.
+        TableError: the table has no such column, or several columns have the name.
     """
     if wanted in table.repeated:
         raise TableError(f"{table.name}: two columns are named {shown(wanted)}: rename one of them")
@@ -259,10 +269,10 @@ _OFFICE = ((b"xl/", "an Excel workbook"), (b"word/", "a Word document"))
 
 
 def _refuse_other_kinds(head: bytes, name: str, format: Format | None) -> None:
-    """Check by its first bytes that a file isn't of a kind that no table is.
+    """Check by a file's first bytes that it isn't a known kind of other file.
 
     Raises:
-        TableError: it is.
+        TableError: the file is no table, or a table of another format.
     """
     kind = next((kind for start, kind in _KINDS if head.startswith(start)), None)
     if head.startswith(b"PK\x03\x04"):
@@ -273,7 +283,7 @@ def _refuse_other_kinds(head: bytes, name: str, format: Format | None) -> None:
         kind = "a web page or XML"
     if kind and kind.startswith("compressed"):
         raise TableError(
-            f"{name} is {kind}: decompress it, or end its name in .gz or .zst, whichever it is"
+            f"{name} is {kind}: decompress it, or, for gzip or zstd, end its name in .gz or .zst"
         )
     if kind:
         raise TableError(f"{name} is {kind}, no table: save it as CSV")
@@ -282,10 +292,10 @@ def _refuse_other_kinds(head: bytes, name: str, format: Format | None) -> None:
 
 
 def _decoded_head(head: bytes, name: str) -> tuple[str, str, str]:
-    """Return the encoding of a file, its byte order mark and the text that begins it.
+    """Return a file's encoding, its byte order mark, and the beginning of its text.
 
     Raises:
-        TableError: it is an encoding that isn't read.
+        TableError: the encoding isn't supported.
     """
     encoding = "utf-8"
     if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
@@ -300,9 +310,9 @@ def _decoded_head(head: bytes, name: str) -> tuple[str, str, str]:
 
 
 def looks_like(content: bytes) -> str:
-    """Name the encoding that bytes which aren't UTF-8 look like, or "" if none does.
+    """Guess the encoding of bytes that aren't UTF-8; return "" without a guess.
 
-    Lone bytes above 127 between ASCII letters are Windows-1252 most of all; runs of them are
+    Single bytes above 127 between ASCII letters suggest Windows-1252; runs of such bytes suggest
     another alphabet.
 
     Example:
@@ -345,18 +355,18 @@ def _read_part(file: BinaryIO, size: int, name: str) -> bytes:
     """Read from a file that may be compressed.
 
     Raises:
-        TableError: it can't be read, or its compressed data are damaged.
+        TableError: the file can't be read, or its compressed data are damaged.
     """
     try:
         return file.read(size)
     except (EOFError, gzip.BadGzipFile, zlib.error):
         raise TableError(f"{name} is damaged or cut short: its compressed data end early") from None
-    except OSError as error:  # pyarrow's has no strerror
+    except OSError as error:  # pyarrow's errors have no strerror
         raise TableError(f"{name} can't be read: {error.strerror or shown(str(error))}") from None
 
 
 class _Joined(io.RawIOBase):
-    """What was read of a stream already, and then the rest of it."""
+    """A stream whose beginning was already read: the beginning, then the rest."""
 
     def __init__(self, head: bytes, file: BinaryIO, name: str) -> None:
         self._ready, self._file, self._name = head, file, name
@@ -377,11 +387,11 @@ class _Joined(io.RawIOBase):
 
 
 class _Recoded(_Joined):
-    """A stream as UTF-8, with newlines in the place of bare carriage returns."""
+    """A stream recoded to UTF-8, with bare carriage returns replaced by newlines."""
 
     def __init__(self, file: BinaryIO, encoding: str, bare_returns: bool, name: str) -> None:
         super().__init__(b"", file, name)
-        # What isn't UTF-8 stays as it is, to be found line by line.
+        # Bytes that aren't UTF-8 pass unchanged, so that `_Lines` can report their lines.
         errors = "strict" if encoding == "utf-16" else "surrogateescape"
         self._decoder = codecs.getincrementaldecoder(encoding)(errors)
         self._bare_returns = bare_returns
@@ -403,23 +413,23 @@ class _Recoded(_Joined):
 
 # ---- Lines -----------------------------------------------------------------------------------
 
-_TOO_LONG = f"the record is longer than {LONGEST_RECORD} bytes: is a closing quote missing?"
+_TOO_LONG = f"the record is longer than {MAX_RECORD_BYTES} bytes: is a closing quote missing?"
 _BARE_RETURN = "lines end in a bare carriage return: save the file with newlines"
 
 
 class _TooLongError(Exception):
-    """The record at hand is longer than `LONGEST_RECORD`; the message says why it may be."""
+    """The current record is longer than `MAX_RECORD_BYTES`; the message says why it may be."""
 
 
 class _Line(NamedTuple):
-    raw: bytes  # its first bytes if it is over-long
+    raw: bytes  # the line, or its first bytes if it is too long
     size: int
 
 
 class _Lines:
-    """The decoded lines of a file; those of the record at hand can be given back.
+    """The decoded lines of a file; lines of the current record can be given back.
 
-    An iterator and not a generator, because csv.reader goes on with it after an exception.
+    This is an iterator, not a generator, because csv.reader continues with it after an exception.
     """
 
     def __init__(self, file: BinaryIO, *, rewindable: bool) -> None:
@@ -430,9 +440,9 @@ class _Lines:
         self._taken: list[_Line] = []
         self._taken_size = 0
         self.line = 0
-        """How many lines the records before have taken."""
+        """The number of lines of the earlier records."""
         self.offset = 0
-        self.fault: str | None = None  # what makes the record at hand no text, if anything
+        self.fault: str | None = None  # why the current record is no text, or None
         self.size = os.fstat(file.fileno()).st_size if rewindable else None
 
     def __iter__(self) -> "_Lines":
@@ -444,8 +454,8 @@ class _Lines:
             raise StopIteration
         self._taken.append(line)
         self._taken_size += line.size
-        if self._taken_size > LONGEST_RECORD:
-            bare = line.size > LONGEST_RECORD and b"\r" in line.raw.rstrip(b"\r\n")
+        if self._taken_size > MAX_RECORD_BYTES:
+            bare = line.size > MAX_RECORD_BYTES and b"\r" in line.raw.rstrip(b"\r\n")
             raise _TooLongError(_BARE_RETURN if bare else _TOO_LONG)
         try:
             text = line.raw.decode()
@@ -463,20 +473,20 @@ class _Lines:
 
     @property
     def taken(self) -> int:
-        """How many lines the record at hand has taken."""
+        """The number of lines of the current record so far."""
         return len(self._taken)
 
     @property
     def first(self) -> bytes:
-        """The first of them; of an over-long line, its first bytes."""
+        """The first line of the current record; of a line that is too long, its first bytes."""
         return self._taken[0].raw
 
     def all_taken(self) -> Iterator[bytes]:
-        """Yield them all."""
+        """Return all lines of the current record."""
         return (line.raw for line in self._taken)
 
     def give_back_after_first(self) -> None:
-        """Give back all lines but the first, which has no fault."""
+        """Give back all lines but the first, and clear the fault, which the first doesn't have."""
         self._ahead.extendleft(reversed(self._taken[1:]))
         del self._taken[1:]
         self.fault = None
@@ -495,7 +505,7 @@ class _Lines:
         return first
 
     def unreadable(self, reason: str, count: int | None = None) -> Unreadable:
-        """End the record like `accept`, as one that isn't a row."""
+        """End the record like `accept`, and return it as unreadable."""
         raw = b"".join(line.raw for line in self._taken[:count])
         text = raw.decode(errors="backslashreplace").rstrip("\r\n")
         return Unreadable(self.accept(count), reason, text)
@@ -520,16 +530,16 @@ class _Lines:
         return self.position() == position
 
     def _read(self) -> _Line:
-        raw = part = self._file.readline(LONGEST_RECORD)
+        raw = part = self._file.readline(MAX_RECORD_BYTES)
         size = len(raw)
-        while len(part) == LONGEST_RECORD and not part.endswith(b"\n"):
-            part = self._file.readline(LONGEST_RECORD)
+        while len(part) == MAX_RECORD_BYTES and not part.endswith(b"\n"):
+            part = self._file.readline(MAX_RECORD_BYTES)
             size += len(part)
-        return _Line(raw if size <= LONGEST_RECORD else raw[:1000], size)
+        return _Line(raw if size <= MAX_RECORD_BYTES else raw[:1000], size)
 
 
 class _LineTable:
-    """What CSV and JSONL share: records made of lines."""
+    """The common part of CSV and JSONL, whose records consist of lines."""
 
     columns: tuple[str, ...]
     repeated: frozenset[str] = frozenset()
@@ -547,7 +557,7 @@ class _LineTable:
         start = self._lines.offset
         for record in self:
             chunk.append(record)
-            if len(chunk) == rows or self._lines.offset - start >= LONGEST_RECORD:
+            if len(chunk) == rows or self._lines.offset - start >= MAX_RECORD_BYTES:
                 yield chunk, self._lines.position()
                 chunk, start = [], self._lines.offset
         if chunk:
@@ -561,7 +571,7 @@ class _LineTable:
 
 
 def _delimiter(head: str, usual: str) -> tuple[bool, str]:
-    """Find the delimiter: whether a line ``sep=`` names it, and which it is."""
+    """Return whether a line ``sep=`` names the delimiter, and the delimiter."""
     line = re.split(r"[\r\n]", head, maxsplit=1)[0]
     if named := re.fullmatch(r"sep=([,;\t|])", line, re.IGNORECASE):
         return True, named[1]
@@ -570,7 +580,7 @@ def _delimiter(head: str, usual: str) -> tuple[bool, str]:
 
 
 def _quotes(head: str, delimiter: str) -> bool:
-    """Return whether a file's writer quotes: on some line a field has to be quoted, and is."""
+    """Return whether the file uses quoting: some field that needs quotes has them."""
     end = re.escape(delimiter) + r"\r\n"
     fields = re.finditer(rf'(?:^|[{end}])"((?:[^"\r\n]|"")*)"(?=[{end}]|$)', head)
     return any(delimiter in field[1] or '""' in field[1] for field in fields)
@@ -582,8 +592,8 @@ class _CsvTable(_LineTable):
     def __init__(self, lines: _Lines, name: str, mark: str, head: str, usual: str) -> None:
         super().__init__(lines, name)
         self.columns = ()
-        # The module's own limit of 128 KiB a field is global, so it is only ever raised.
-        csv.field_size_limit(max(csv.field_size_limit(), LONGEST_RECORD))
+        # The csv module's limit of 128 KiB per field is global: raise it, never lower it.
+        csv.field_size_limit(max(csv.field_size_limit(), MAX_RECORD_BYTES))
         named, self._delimiter = _delimiter(head, usual)
         if named:
             mark += next(lines).rstrip("\r\n") + "\n"
@@ -618,15 +628,15 @@ class _CsvTable(_LineTable):
         return Row(self._lines.accept(), dict(zip(self.columns, cells, strict=True)))
 
     def _next_cells(self) -> list[str] | Unreadable | None:
-        """Read a record, and leave its lines to be accepted; of an `Unreadable` they are."""
+        """Read a record; the caller accepts its lines, unless the record is `Unreadable`."""
         try:
             cells = next(self._reader, None)
         except _TooLongError as error:
             return self._with_quotes_as_text(str(error))
         except csv.Error as error:
-            detail = str(error).partition(" - ")[0]  # without its advice to programmers
+            detail = str(error).partition(" - ")[0]  # without the advice to programmers
             if self._lines.fault and self._lines.taken == 1:
-                reason = self._lines.fault  # what is no text can't be quoted right, either
+                reason = self._lines.fault  # the cause: bytes that are no text break the quoting
             elif detail.startswith("new-line character"):
                 reason = _BARE_RETURN
             else:
@@ -644,7 +654,7 @@ class _CsvTable(_LineTable):
         return self._lines.unreadable(BLANK) if cells == [] else cells
 
     def _each_line_is_a_record(self) -> bool:
-        """Return whether all lines of the record have as many fields as the header, marks apart."""
+        """Return whether, without quoting, each line has as many fields as the header."""
         fields = len(self.columns)
         delimiter = self._delimiter.encode()
         return fields > 1 and all(
@@ -652,10 +662,10 @@ class _CsvTable(_LineTable):
         )
 
     def _with_quotes_as_text(self, reason: str) -> list[str] | Unreadable:
-        """Read the first line of a record whose quotes don't match; go on at the second line.
+        """Read only the first line of a record whose quotes don't match.
 
-        Programs that write tabs between fields often don't quote at all, so that there a quotation
-        mark is text, if the line then has as many fields as the header.
+        Programs that write TSV often don't quote. So in TSV a quotation mark is text if the line
+        then has as many fields as the header. Reading continues at the second line.
         """
         line, cells = self._lines.first, []
         if self._delimiter == "\t" and b"\0" not in line:
@@ -693,7 +703,7 @@ class _JsonLinesTable(_LineTable):
             frozenset({int, float}): arrow.float64(),
         }
         return arrow.schema(
-            # Whatever else a column holds, it can hold as JSON text: see table_writers.py.
+            # Columns of other or mixed types become JSON text: see table_writers.py.
             (name, kinds.get(frozenset(types - {type(None)}), arrow.string()))
             for name, types in self._types.items()
         )
@@ -731,7 +741,7 @@ class _JsonLinesTable(_LineTable):
             raise ValueError(fault or BLANK)
         try:
             values = self._decoder.decode(text.rstrip())
-            if "\\u" in text:  # an escape can hold half of a surrogate pair, which no format can
+            if "\\u" in text:  # an escape can be a lone surrogate, which no output can represent
                 json.dumps(values, ensure_ascii=False).encode()
         except json.JSONDecodeError as error:
             if "\r" in text.rstrip():
@@ -753,14 +763,14 @@ class _ParquetTable:
         arrow = import_pyarrow()
         self.name = name
         try:
-            # A buffer makes Arrow read pages as they are needed instead of whole row groups.
-            self._file = arrow.parquet.ParquetFile(file, buffer_size=LONGEST_RECORD)
+            # With a buffer, Arrow reads single pages instead of whole row groups.
+            self._file = arrow.parquet.ParquetFile(file, buffer_size=MAX_RECORD_BYTES)
         except (arrow.ArrowException, OSError) as error:
-            raise TableError(f"{name} is no readable Parquet file: {shown(str(error))}") from None
+            raise TableError(f"{name} isn't a valid Parquet file: {shown(str(error))}") from None
         self.columns, self.repeated = _distinct(self._file.schema_arrow.names)
         self.size = self._file.metadata.num_rows
         self._done = 0
-        # The footer holds the place and the statistics of every column: it tells files apart.
+        # The footer has the offset and the statistics of every column, so it identifies the file.
         file.seek(-8, os.SEEK_END)
         footer = int.from_bytes(file.read(4), "little") + 8
         file.seek(-footer, os.SEEK_END)
@@ -789,7 +799,7 @@ class _ParquetTable:
         return self._file.schema_arrow
 
     def _batches(self, rows: int) -> Iterator[tuple[Batch, Position]]:
-        # One row group after another, so that batches end at the same rows wherever reading began.
+        # One row group at a time, so that batches end at the same rows wherever reading starts.
         first, arrow = 0, import_pyarrow()
         try:
             for group in range(self._file.num_row_groups):
@@ -808,10 +818,10 @@ class _ParquetTable:
 
 
 def import_pyarrow() -> Any:
-    """Return the module `pyarrow`, which only Parquet needs.
+    """Return the module `pyarrow`, which Parquet needs.
 
     Raises:
-        TableError: it isn't installed.
+        TableError: pyarrow isn't installed.
     """
     try:
         import pyarrow
@@ -825,7 +835,7 @@ def import_pyarrow() -> Any:
 
 
 def _distinct(header: Sequence[str]) -> tuple[tuple[str, ...], frozenset[str]]:
-    """Return a name for each column that no other has, and the names that several have."""
+    """Return a distinct name for each column, and the names that several columns share."""
     repeated = {name for name, count in Counter(header).items() if name and count > 1}
     columns: dict[str, None] = {}
     for place, name in enumerate(header, 1):
@@ -855,7 +865,7 @@ def _python_values(column: Any) -> list[Any]:
         return column.to_pylist()  # type: ignore[no-any-return]
     except UnicodeDecodeError:  # Arrow doesn't check that its strings are UTF-8
         return [_decoded(value) for value in column.cast(import_pyarrow().binary()).to_pylist()]
-    except ValueError:  # nanoseconds, which Python's own types can't hold
+    except ValueError:  # nanoseconds, which Python's types can't represent
         return column.cast(import_pyarrow().string()).to_pylist()  # type: ignore[no-any-return]
 
 

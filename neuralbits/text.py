@@ -1,7 +1,7 @@
-"""Text: Unicode in, normalised tokens out.
+"""Text: from Unicode to normalised tokens.
 
-The first step of the projection; docs/projection.md specifies it in full. Everything here rests
-on the pinned tables of ``_unicode.py``, so that a text has the same tokens on every machine.
+This is the first step of the projection; docs/projection.md specifies it in full. It uses only the
+pinned tables of ``_unicode.py``, so a text has the same tokens on every machine.
 """
 
 import re
@@ -13,7 +13,7 @@ _FIRST_SYLLABLE, _LEADS, _VOWELS, _TAILS = 0xAC00, 19, 21, 28
 
 
 def _hangul_syllables() -> dict[int, str]:
-    """Map each Hangul syllable to its letters, by the arithmetic of the Unicode Standard, 3.12."""
+    """Map each Hangul syllable to its letters (Unicode Standard, section 3.12)."""
     syllables = {}
     for index in range(_LEADS * _VOWELS * _TAILS):
         letter, tail = divmod(index, _TAILS)
@@ -24,7 +24,7 @@ def _hangul_syllables() -> dict[int, str]:
 
 
 def _folding_table() -> dict[int, str]:
-    """Map each code point that normalisation changes to what it becomes."""
+    """Map each code point that normalisation changes to its replacement."""
     table = _hangul_syllables() | _unicode.FOLDED
     for ranges, becomes in (
         (_unicode.REMOVED, ""),
@@ -48,18 +48,27 @@ _TOKEN = re.compile(
 
 
 def normalise(text: str) -> str:
-    """Fold case, compatibility forms and accents away; turn punctuation into spaces.
+    """Fold case, compatibility forms and accents; turn punctuation into spaces.
 
-    What is no character (a lone surrogate) becomes U+FFFD. Normalising twice changes nothing.
+    A lone surrogate becomes U+FFFD. Normalising a second time changes nothing.
+
+    Example:
+        >>> normalise("Café, bitte!")
+        'cafe  bitte '
     """
     return text.translate(_FOLDING)
 
 
 def tokens(text: str) -> list[str]:
-    """Split a text into its tokens: runs of letters, runs of digits, single symbols."""
+    """Split a text into tokens: runs of letters, runs of digits, and single symbols.
+
+    Example:
+        >>> tokens("Heizung auf 21°!")
+        ['heizung', 'auf', '21', '°']
+    """
     return _TOKEN.findall(normalise(text))
 
 
 def key(text: str) -> str:
-    """Return what two texts share that no classifier here can tell apart: the joined tokens."""
+    """Return the joined tokens: two texts with the same key are the same to every classifier."""
     return " ".join(tokens(text))

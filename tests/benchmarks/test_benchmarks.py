@@ -449,7 +449,7 @@ def test_every_reach_can_be_shown() -> None:
     [
         (["--seeds", "0,one"], "benchmarks: --seeds 0,one: write whole numbers, such as 0,1,2"),
         (["--datasets", "mnist"], "benchmarks: --datasets mnist: 'mnist' is none of clinc150,"),
-        (["--sizes", "big"], "benchmarks: 'big' is no size"),
+        (["--sizes", "big"], "benchmarks: 'big' isn't a size"),
         (["--set", "epoch=1"], "benchmarks: --set epoch=1: there is no 'epoch'"),
     ],
 )

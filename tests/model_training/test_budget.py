@@ -57,7 +57,7 @@ def test_a_size_is_read_as_people_write_it(text: str, size: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "much", "-1", "64k", "1e3", "64 KiB/s", "KiB", "1.2.3"])
 def test_what_is_no_size_is_refused_with_an_example_of_one(text: str) -> None:
-    with pytest.raises(SizeError, match=r"is no size; write it like 64KiB, 16kB or 65536"):
+    with pytest.raises(SizeError, match=r"isn't a size; write one like 64KiB, 16kB or 65536"):
         budget.parse_size(text)
 
 

@@ -609,9 +609,12 @@ def test_a_folder_in_the_place_of_a_file_is_left_alone(artifact_path: Path, tmp_
     [
         (["none.safetensors", "--output", "OUT"], "can't read the artifact none.safetensors"),
         ([__file__, "--output", "OUT"], "it is no safetensors file"),
-        (["FLOAT", "--output", "OUT"], "can't read it, as it has float weights"),
-        (["DEEP", "--output", "OUT"], "can't read it, as it has 5 layers"),
-        (["ARTIFACT", "--output", "OUT/a/b"], "a to make b in; make it"),
+        (
+            ["FLOAT", "--output", "OUT"],
+            "made.safetensors: it has float weights; train it with at",
+        ),
+        (["DEEP", "--output", "OUT"], "it has 5 layers; train it with at most 4"),
+        (["ARTIFACT", "--output", "OUT/a/b"], "a; make it"),
         (["ARTIFACT", "--output", __file__], "test_export.py is a file; --output names a folder"),
     ],
 )

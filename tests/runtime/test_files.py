@@ -116,7 +116,7 @@ def test_an_artifact_is_replaced_and_any_other_safetensors_file_is_not(
         (lambda path: path.symlink_to(written(path.parent / "own.md")), "is a link"),
         (lambda path: path.symlink_to(path.parent / "none"), "is a link"),
         (Path.mkdir, "is a folder: name another output"),
-        (os.mkfifo, "is no regular file: name another output"),
+        (os.mkfifo, "isn't a regular file: name another output"),
     ],
 )
 def test_what_the_user_has_at_the_place_of_an_output_is_refused_by_name(
@@ -208,7 +208,7 @@ def test_only_what_a_killed_write_left_is_removed(tmp_path: Path) -> None:
 def test_a_folder_is_one_process_at_a_time(tmp_path: Path) -> None:
     with locked(tmp_path):
         with (
-            pytest.raises(NeuralbitsError, match="another process is at work in"),
+            pytest.raises(NeuralbitsError, match="another process is using"),
             locked(tmp_path),
         ):
             pass
@@ -217,6 +217,6 @@ def test_a_folder_is_one_process_at_a_time(tmp_path: Path) -> None:
             "with locked(pathlib.Path(sys.argv[1])): pass"
         )
         done = subprocess.run([sys.executable, "-c", script, tmp_path], capture_output=True)
-        assert b"another process is at work in" in done.stderr
+        assert b"another process is using" in done.stderr
     with locked(tmp_path):
         pass

@@ -190,7 +190,7 @@ def test_a_column_without_text_is_refused_before_anything_is_written(
             pyarrow.table({"text": pyarrow.array(values, kind)}), folder / name
         )
     done = score(artifact_path, folder / name, folder / "out.csv")
-    assert b"the column 'text' holds no text: name another by --text-column\n" in done.stderr
+    assert b"the column 'text' has no text: name another by --text-column\n" in done.stderr
     assert (done.returncode, [path.name for path in folder.iterdir()]) == (1, [name])
 
 

@@ -212,9 +212,9 @@ def test_what_cannot_be_read_or_scored_is_in_the_side_file_with_line_and_reason(
         (1001, "the JSON is broken"),
         (1002, "the column 'text' is null"),
         (1003, "the record has no column 'text'"),
-        (1004, "the column 'text' holds a value of type int"),
+        (1004, "the column 'text' has a value of type int"),
         (1005, "the line is blank"),
-        (1006, "the record has a column 'in_scope' already"),
+        (1006, "the record already has a column 'in_scope'"),
         (1007, "Out of range float values are not JSON compliant"),
     ]
     assert [reject["raw"] for reject in rejects][:2] == ["broken", '{"text": null}']
@@ -311,7 +311,7 @@ def test_workers_leave_the_cores_to_one_another(artifact_path: Path, folder: Pat
     ("options", "sentence"),
     [
         ({"text_column": "utterance"}, "has no column 'utterance', only 'text', 'intent'"),
-        ({}, "has a column 'intent' already"),
+        ({}, "already has a column 'intent'"),
     ],
 )
 def test_a_wrong_column_is_told_before_the_work_begins(
@@ -334,9 +334,11 @@ def test_an_output_that_cannot_be_written_is_told_before_the_work_begins(
         score(artifact_path, source, source)
     with pytest.raises(ScoringError, match="there is no folder"):
         score(artifact_path, source, folder / "none" / "out.csv")
-    with pytest.raises(TableError, match=r"the name of a table ends in \.csv"):
+    with pytest.raises(TableError, match=r"a table's name must end in \.csv"):
         score(artifact_path, source, folder / "out.xlsx")
-    with pytest.raises(ScoringError, match=r"out\.csv\.gz can't be compressed"):
+    with pytest.raises(
+        ScoringError, match=r"can't write a compressed table, .*out\.csv\.gz: leave out"
+    ):
         score(artifact_path, source, folder / "out.csv.gz")
     with pytest.raises(neuralbits.ArtifactError, match=r"none\.safetensors"):
         score(folder / "none.safetensors", source, folder / "out.csv")
@@ -469,7 +471,7 @@ def test_a_pipe_that_brings_something_else_is_not_taken_for_the_one_before(
     interrupt(artifact_path, "-", folder / "out.csv", stdin=table, **options)
     other = table.replace("\n0,", "\n1500,")
     result = run(artifact_path, "-", folder / "out.csv", stdin=other, **options)
-    assert "doesn't begin with what was read before" in result["error"]
+    assert "the input isn't the one that the interrupted job read" in result["error"]
     result = run(artifact_path, "-", folder / "out.csv", stdin=table, **options)
     assert result["done"] == 1500
 
@@ -482,10 +484,10 @@ def test_a_lost_or_damaged_file_of_an_interrupted_job_is_told(
     partial = folder / "out.csv.partial"
     content = partial.read_bytes()
     partial.write_bytes(content.replace(b"turn", b"burn"))
-    with pytest.raises(ScoringError, match=r"out\.csv\.partial was changed: .* by --restart"):
+    with pytest.raises(ScoringError, match=r"out\.csv\.partial was changed: pass --restart"):
         score(artifact_path, source, folder / "out.csv")
     partial.unlink()
-    with pytest.raises(ScoringError, match=r"out\.csv\.partial was cut short: .* by --restart"):
+    with pytest.raises(ScoringError, match=r"out\.csv\.partial was cut short: pass --restart"):
         score(artifact_path, source, folder / "out.csv")
     assert score(artifact_path, source, folder / "out.csv", restart=True, workers=1).rows == 1500
 
@@ -527,7 +529,7 @@ def test_a_damaged_journal_is_refused_and_discarded_by_restart(
     assert len(lines) > 3
     for what, other in damaged(lines).items():
         journal.write_bytes(b"\n".join(other) + b"\n")
-        with pytest.raises(ScoringError, match=r"journal is damaged: discard it by --restart"):
+        with pytest.raises(ScoringError, match=r"journal is damaged: pass --restart to discard it"):
             score(artifact_path, source, output)
         assert journal.exists(), what
     assert score(artifact_path, source, output, restart=True, workers=1).rows == 1500

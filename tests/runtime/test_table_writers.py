@@ -139,22 +139,22 @@ def test_a_parquet_column_of_text_holds_what_is_no_text_as_json(tmp_path: Path) 
         (
             ParquetWriter(SCHEMA),
             {"whole": 1.5},
-            "column 'whole' holds 1.5, where the first records hold int64",
+            "column 'whole' has 1.5, but the first records have int64",
         ),
         (
             ParquetWriter(SCHEMA),
             {"whole": "1"},
-            "column 'whole' holds '1', where the first records hold int64",
+            "column 'whole' has '1', but the first records have int64",
         ),
         (
             ParquetWriter(SCHEMA),
             {"real": True},
-            "column 'real' holds True, where the first records hold double",
+            "column 'real' has True, but the first records have double",
         ),
         (
             ParquetWriter(SCHEMA),
             {"flag": 1},
-            "column 'flag' holds 1, where the first records hold bool",
+            "column 'flag' has 1, but the first records have bool",
         ),
         (ParquetWriter(SCHEMA), {"whole": 2**63}, "the column 'whole': "),
         (ParquetWriter(SCHEMA), {"real": 2**63 + 1}, "the column 'real': "),

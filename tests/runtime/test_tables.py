@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from neuralbits import tables
 from neuralbits.tables import (
     BLANK,
-    LONGEST_RECORD,
+    MAX_RECORD_BYTES,
     Row,
     TableError,
     Unreadable,
@@ -138,7 +138,7 @@ def test_a_quote_that_is_closed_by_a_later_stray_one_costs_those_two_lines(write
 
 
 def test_a_missing_quote_in_a_long_file_costs_one_line(write: Write) -> None:
-    rows = 3 * LONGEST_RECORD // 8
+    rows = 3 * MAX_RECORD_BYTES // 8
     path = write("a.csv", b'text,n\n"stray,0\n' + b"hello,1\n" * rows)
     records = read(path)
     assert "is a closing quote missing" in reason(records[0])
@@ -147,7 +147,7 @@ def test_a_missing_quote_in_a_long_file_costs_one_line(write: Write) -> None:
 
 
 def test_a_record_may_be_long_but_not_over_long(write: Write) -> None:
-    longest = b"x" * (LONGEST_RECORD - 1)
+    longest = b"x" * (MAX_RECORD_BYTES - 1)
     good, bad, last = read(write("a.csv", b"text\n" + longest + b"\n" + longest + b"x\nend\n"))
     assert good == Row(2, {"text": longest.decode()})
     assert "longer than" in reason(bad)
@@ -446,7 +446,7 @@ def test_values_that_python_cannot_hold_become_text_or_bytes(tmp_path: Path) -> 
 
 
 def test_a_file_that_is_no_parquet_is_refused(write: Write) -> None:
-    with pytest.raises(TableError, match=r"a\.parquet is no readable Parquet file"):
+    with pytest.raises(TableError, match=r"a\.parquet isn't a valid Parquet file"):
         read(write("a.parquet", b"text\nhello\n"))
 
 
@@ -470,7 +470,7 @@ def test_the_ending_names_the_format() -> None:
     assert [format_of(f"a.tsv.{each}") for each in ("gz", "zst", "GZ")] == ["tsv"] * 3
     assert format_of("a.txt") == "csv"
     for name in ("a.xlsx", "a", "a.gz", "csv"):
-        with pytest.raises(TableError, match=r"the name of a table ends in \.csv, \.tsv,"):
+        with pytest.raises(TableError, match=r"a table's name must end in \.csv, \.tsv,"):
             format_of(name)
 
 
@@ -519,7 +519,7 @@ def test_a_missing_column_is_named_with_those_there_are(
 
 def test_an_unknown_format_is_refused(write: Write) -> None:
     with (
-        pytest.raises(TableError, match="'xml' is none of the formats csv"),
+        pytest.raises(TableError, match="'xml' is no format: name csv"),
         open_table(write("a.csv", b"text\n"), "xml"),  # type: ignore[arg-type]
     ):
         pass

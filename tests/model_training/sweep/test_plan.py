@@ -111,7 +111,7 @@ def test_the_command_sets_what_the_training_has(homes: TrainingData, stride: str
         (("",), "--bits : write whole numbers"),
         (("0",), "--bits 0: each must be within 1"),
         (("512,127", None, "0", "projection.code_bits=2"), "--bits 127: each code takes 2"),
-        ((None, "4KiB,much"), "'much' is no size; write it like 64KiB"),
+        ((None, "4KiB,much"), "'much' isn't a size; write one like 64KiB"),
         ((None, None, "-1"), "--seeds -1: each must be within 0"),
         ((None, None, "4294967296"), "each must be within 0 and 2\\*\\*32 - 1"),
         ((None, None, "0", "epoch=3"), "there is no 'epoch'"),

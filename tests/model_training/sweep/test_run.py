@@ -313,7 +313,7 @@ def test_two_sweeps_do_not_share_a_folder(unchanged: Path) -> None:
     folder = os.open(unchanged / "swept", os.O_RDONLY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)
-        with pytest.raises(NeuralbitsError, match="another process is at work in"):
+        with pytest.raises(NeuralbitsError, match="another process is using"):
             run(unchanged)
     finally:
         os.close(folder)
