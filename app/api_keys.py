@@ -1,6 +1,6 @@
 """API keys: who is let in.
 
-The settings hold hashes, so that whoever reads them can't use the service. A key is random and
+The settings hold hashes, so that a reader of them can't use the service. A key is random and
 long, so one round of SHA-256 is enough: there is nothing to guess, as there is in a password.
 """
 

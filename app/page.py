@@ -83,7 +83,7 @@ def _unless_known(
 
 
 def _policy(page: str) -> str:
-    """Write a content security policy for a page that asks nobody but its own service."""
+    """Write a content security policy for a page that sends requests only to its service."""
     return "; ".join(
         [
             "default-src 'none'",

@@ -1,4 +1,4 @@
-"""What a client is told when a request can't be answered: RFC 9457 problem details.
+"""The answer to a request that fails: RFC 9457 problem details.
 
 Utterances are private, so a problem says where the request is wrong, and never repeats what it
 holds there.

@@ -37,10 +37,10 @@ _REFUSALS = {
 
 
 class Connection(HttpToolsProtocol):
-    """A connection that can't be had for nothing.
+    """A connection with limits.
 
     A request has ``timeout`` seconds, from its first byte to the last of its answer; its head has
-    32 KiB; and beyond ``limit`` connections a further one is told to come back.
+    32 KiB; and beyond ``limit`` connections a further one gets 503.
     """
 
     def __init__(

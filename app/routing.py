@@ -125,7 +125,7 @@ def _validated(body_type: TypeAdapter[Any], content: bytes) -> Any:
         # Python's decoder alone would also take UTF-16, and encoded surrogates.
         value = json.loads(content.decode("utf-8"))
     except UnicodeDecodeError as error:
-        wrong = f"not valid UTF-8 at byte {error.start}; encode it anew"
+        wrong = f"not valid UTF-8 at byte {error.start}; send UTF-8"
     except json.JSONDecodeError as error:
         wrong = f"not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}"
     except RecursionError:

@@ -1,4 +1,4 @@
-"""The bodies of requests and responses, but for what hangs on the settings."""
+"""The bodies of requests and responses, except what depends on the settings."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
