@@ -308,7 +308,7 @@ def _training_data(
     """Load the files given, or else a data set.
 
     Raises:
-        NeuralbitsError: the options contradict each other, or the data can't be had or used.
+        NeuralbitsError: the options contradict each other, or the data can't be loaded.
     """
     from . import data
 

@@ -101,7 +101,7 @@ def train(
     checkpoint.check(resume)
 
     # Rounding depends on the order of additions, so on the number of threads: one, whatever the
-    # machine, makes a run repeatable. The projection has a thread of its own (joint.py).
+    # machine, makes a run repeatable. The projection has a separate thread (joint.py).
     torch.set_num_threads(1)
     threadpool_limits(1)
     if device == "cuda" and not torch.cuda.is_available():

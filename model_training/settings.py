@@ -89,7 +89,7 @@ class Settings:
             )
 
     def override(self, assignments: Iterable[str]) -> "Settings":
-        """Return these settings with some set anew.
+        """Return these settings with some changed.
 
         Args:
             assignments: such as ``epochs=30``, ``objective.temperature=2`` or

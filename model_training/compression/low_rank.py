@@ -9,7 +9,7 @@ after it: the artifact holds nothing new. Three metrics measure the distance of 
 - ``covariance``: E‖(W - W')(x - E x)‖², how far their outputs are apart on the training texts. The
   mean is left to the bias;
 - ``mahalanobis``: Σ α²(W - W')², α² being a weight's mean squared gradient over the training texts.
-  Weights of their own for every element would leave no closed form, and dividing them out of U·V
+  A separate weight for every element would leave no closed form, and dividing them out of U·V
   would not leave its rank either. So α² is taken as the product of its marginals, rows times
   columns (as for the rows alone in Hsu et al. 2022, arXiv:2207.00112).
 """
@@ -34,7 +34,7 @@ from ..networks.projection_network import (
 Metric = Literal["plain", "covariance", "mahalanobis"]
 
 Texts = Callable[[], Iterable[tuple[Tensor, Tensor]]]
-"""Gives the training texts part by part, each time anew: what is read of their bits, (B, I), and
+"""Return an iterator over all training texts in batches: the values of their bits, (B, I), and
 their labels, (B,)."""
 
 

@@ -18,7 +18,7 @@ OUT_OF_SCOPE = "oos"
 
 
 class DataError(NeuralbitsError):
-    """Data that can't be had or can't be used; the message says why, and how to mend it."""
+    """Data that can't be loaded or used; the message says why, and how to fix it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class TrainingData:
     out_of_scope_validation: Examples
     out_of_scope_test: Examples
     unlabelled: tuple[str, ...]
-    """Texts whose intents nobody has told."""
+    """Texts without intents."""
     provenance: dict[str, Any]
     """For the artifact: the data set's name, licence (None if it isn't known) and SHA-256."""
     report: DataReport

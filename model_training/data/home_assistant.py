@@ -183,7 +183,7 @@ class Splits:
     training_only: list[str]
     """The intents that no test measures."""
     left_out: list[str]
-    """The intents without a sentence of their own."""
+    """The intents without a training sentence."""
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ def from_name(name: str, language: str = "en", seed: int = 0) -> TrainingData:
     """Load a named data set, one of `public.NAMES`; the language is that of home-assistant.
 
     Raises:
-        DataError: there is no such data set or language, or it can't be had.
+        DataError: there is no such data set or language, or it can't be loaded.
     """
     if name == public.HOME_ASSISTANT:
         return _home_assistant(language, seed)
@@ -104,7 +104,7 @@ def _home_assistant(language: str, seed: int) -> TrainingData:
         findings.append(Finding(name, what, len(splits.contradictory), (), first))
     for what, left_out in (
         ("sentences left out of a split, as an earlier one has them", splits.repeated),
-        ("intents left out, as they have no sentence of their own", splits.left_out),
+        ("intents left out, as they have no training sentence", splits.left_out),
     ):
         if left_out:
             findings.append(Finding(name, what, len(left_out), (), repr(left_out[0])))

@@ -162,13 +162,13 @@ def folder(dataset: PublicDataset, home: str = GITHUB) -> Path:
     for name, expected in dataset.checksums.items():
         if not (path / name).is_file():
             raise DataError(
-                f"{path} has no {name}: remove the folder, and {dataset.name} is downloaded anew"
+                f"{path} has no {name}: remove the folder, and {dataset.name} is downloaded again"
             )
         found = hashlib.sha256((path / name).read_bytes()).hexdigest()
         if found != expected:
             raise DataError(
                 f"{path / name} isn't the published {dataset.name} (its SHA-256 is {found}, not "
-                f"{expected}): remove the folder to have it downloaded anew, or train on the file "
+                f"{expected}): remove the folder to download it again, or train on the file "
                 "as your own with --train"
             )
     return path

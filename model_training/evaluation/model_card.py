@@ -118,8 +118,8 @@ def _out_of_scope(evaluation: Evaluation, split: str) -> str:
         return "How many out-of-scope texts this catches was **not measured**: none were given."
     return (
         f"On the {_line(split)} split this rejected {percent(outside.oos_recall)} of "
-        f"{outside.texts:,} out-of-scope texts, and falsely rejected "
-        f"{percent(outside.false_reject_rate)} of {evaluation.examples:,} in-scope ones "
+        f"{outside.texts:,} out-of-scope texts, and "
+        f"{percent(outside.false_reject_rate)} of {evaluation.examples:,} in-scope texts "
         f"(AUROC {outside.auroc:.4f})."
     )
 
@@ -178,7 +178,7 @@ kiosks, cars, chatbots, browsers.
 ## Limits
 
 - It knows the intents listed below and no other: every text gets the likeliest of them. An answer
-  whose score leads the others by less than the **threshold of {threshold}**, in sum, says
+  whose margin is below the **threshold of {threshold}** has
   `"in_scope": false`, and is best treated as not understood. {out_of_scope}
 - It learnt from texts in {language}. Texts in another language get an answer, too, and it means
   little.

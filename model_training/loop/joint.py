@@ -3,9 +3,9 @@
 One batch: the trainer reads the texts' tokens and takes a step on its own loss; the projection
 network reads the bits of the same texts, some misspelt, some of their tokens and n-grams dropped,
 and takes a step on the labels and on what the trainer predicts (losses.py). Further views of the
-batch, tokens and n-grams dropped anew, give it further steps: it learns slower than the trainer,
-and a step costs it far less. Of unlabelled texts it learns to predict from such a view what it
-predicts from the whole text.
+batch, with other tokens and n-grams dropped, give it further steps: it learns slower than the
+trainer, and a step costs it far less. Of unlabelled texts it learns to predict from such a view
+what it predicts from the whole text.
 
 Without a trainer the labels are all that the projection network learns from: λ2 is 0.
 """

@@ -14,7 +14,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from .results import Point, Results, Spread, size_name
 
 ARTIFACT, TRAINER, FAINT, LINES = "#2463c9", "#c2590c", "#5b6470", "#e3e6ea"
-"""Blue and orange are told apart by every kind of colour vision."""
+"""Every kind of colour vision distinguishes blue and orange."""
 POWERS_OF_2 = [2**exponent for exponent in range(31)]
 ONE_TWO_FIVE = [step * 10**exponent for exponent in range(8) for step in (1, 2, 5)]
 

@@ -1,4 +1,4 @@
-"""Several trainings at once, each in a process of its own.
+"""Several trainings at once, each in a separate process.
 
 A process for each, and not one pool for all: one that is killed for want of memory takes no other
 with it, and each starts from the fresh state that makes its artifact the one that `neuralbits

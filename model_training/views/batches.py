@@ -1,6 +1,6 @@
 """The batches of an epoch, and what the projection network is shown of each.
 
-Every batch is shown in several views: some of its texts misspelt, tokens and n-grams dropped anew.
+Every batch is shown in several views: some of its texts misspelt, other tokens and n-grams dropped.
 If there are unlabelled texts, as many of them are added, and of out-of-scope texts a few.
 """
 

@@ -24,7 +24,7 @@ _CHUNK = 256  # texts at a time: what is handled at once stays in the cache
 class Dropping:
     """What to leave out of each text, at random.
 
-    The share that a text loses is drawn uniformly between 0 and the setting for every text anew.
+    The share that a text loses is drawn uniformly between 0 and the setting for every text.
     """
 
     tokens: float
