@@ -64,6 +64,7 @@ test-under-load: $(TEST)
 lint: $(TEST)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python tools/check_words.py
 	$(BIN)/mypy
 
 check: lint test

@@ -75,7 +75,7 @@ def chromium() -> Iterator[Any]:
 
 @dataclass
 class Visit:
-    """A tab of its own that has the page open, and what it asked for and complained about."""
+    """A new tab with the page, its requests and its errors."""
 
     page: Any
     requests: list[str] = field(default_factory=list)
@@ -894,7 +894,7 @@ def test_a_service_that_takes_little_gets_little_at_a_time(
 def test_scoring_can_be_stopped(visit: Open) -> None:
     tab = visit()
     tab.wait("intent", "HassTurnOff")
-    tab.page.route("**/classify/batch", lambda route: None)  # nobody ever answers
+    tab.page.route("**/classify/batch", lambda route: None)  # no answer ever comes
     tab.give(b"text\n" + b"lamp\n" * 1000)
     tab.wait("outcome", "^Scoring 1,000 rows of texts.csv.$")
     tab.page.locator("#stop").click()
@@ -908,7 +908,7 @@ def test_another_table_takes_the_place_of_one_that_is_being_scored(
     visit: Open, home: neuralbits.Classifier
 ) -> None:
     tab = visit()
-    tab.page.route("**/classify/batch", lambda route: None, times=1)  # nobody ever answers
+    tab.page.route("**/classify/batch", lambda route: None, times=1)  # no answer ever comes
     tab.give(b"text\n" + b"lamp\n" * 1000, "first.csv")
     tab.wait("outcome", "^Scoring 1,000 rows of first.csv.$")
     content = b"text\nlights on\n"

@@ -1,4 +1,4 @@
-"""The service among strangers: what they may send, in what order, and how wrong."""
+"""Untrusted requests: any content, in any order, however malformed."""
 
 import asyncio
 from collections import Counter
@@ -23,7 +23,7 @@ MEMORY = 4096  # kB that it may grow by
 
 @pytest.fixture(scope="module")
 def server(artifact_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("strangers")
+    folder = tmp_path_factory.mktemp("untrusted")
     with started(
         folder, ["-m", "neuralbits.app"], environment(artifact=artifact_path, port=0)
     ) as server:
@@ -49,7 +49,7 @@ def test_whatever_is_asked_after_whatever_the_openapi_document_holds(
             check.expected_statuses = [*check.expected_statuses, "413"]
         asked: Counter[str] = Counter()
 
-        class Stranger(schema.as_state_machine()):  # type: ignore[misc]
+        class UntrustedClient(schema.as_state_machine()):  # type: ignore[misc]
             """Follows the document's links, and holds later answers against earlier ones."""
 
             def setup(self) -> None:
@@ -80,7 +80,7 @@ def test_whatever_is_asked_after_whatever_the_openapi_document_holds(
             def teardown(self) -> None:  # no link leads there
                 schema["/healthz"]["GET"].Case().call_and_validate()
 
-        Stranger.run(
+        UntrustedClient.run(
             settings=settings(
                 max_examples=60,
                 stateful_step_count=8,
@@ -135,7 +135,7 @@ def test_malformed_requests_get_4xx_and_leave_no_trace(server: Server, count: in
     before = server.resident()
     counted = ask_badly(server, malformed(seed=0, count=count))
     assert server.resident() - before <= MEMORY
-    # They are what they are meant to be: each of these refuses some, for a reason of its own.
+    # Each of these statuses refuses some, each for another reason.
     assert {400, 404, 405, 413, 415, 422} <= {
         status for each in counted.values() for status in each
     }

@@ -1,4 +1,4 @@
-"""The benchmark: fair figures, trainings that aren't repeated in vain, tables that hide nothing."""
+"""The benchmark: fair figures, trainings that aren't repeated without need, complete tables."""
 
 import json
 import os
@@ -240,7 +240,7 @@ def test_a_finished_training_is_not_repeated_until_something_changes(tmp_path: P
 
     (tmp_path / "model.checkpoint").touch()
     run(training(tmp_path, NOTE, "code 2"))
-    assert (tmp_path / "model.bin").read_text() == "x"  # begun anew, not added to
+    assert (tmp_path / "model.bin").read_text() == "x"  # restarted, not appended to
     assert not (tmp_path / "model.checkpoint").exists()
 
 

@@ -195,7 +195,7 @@ def test_compose_locks_the_service_down() -> None:
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert service["mem_limit"] == service["memswap_limit"] == "96m"  # that is, no swap
-    # Whoever reaches it is let in, so nobody but this machine may reach it.
+    # Any client is let in, so only this machine may reach it.
     assert service["environment"]["NEURALBITS_OPEN"] == "true"
     assert all(port.startswith("127.0.0.1:") for port in service["ports"])
     assert (ROOT / "docker" / service["build"]["context"] / service["build"]["dockerfile"]).exists()

@@ -1,7 +1,7 @@
-"""The kernel under Valgrind: it reads nothing that nobody wrote, and leaves nothing behind.
+"""The kernel under Valgrind: it reads no uninitialised memory, and leaks nothing.
 
-AddressSanitizer (test_kernel.py) sees steps beyond a buffer, but not a decision that hangs on bytes
-of the scratch buffer which nobody has set.
+AddressSanitizer (test_kernel.py) detects accesses beyond a buffer, but not a decision that depends
+on uninitialised bytes of the scratch buffer.
 """
 
 import subprocess

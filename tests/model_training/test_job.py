@@ -50,7 +50,7 @@ def write_homes(folder: Path) -> Path:
 
 
 def start(folder: Path, *options: str) -> "subprocess.Popen[str]":
-    """Start training in a process of its own, in this folder."""
+    """Start training in a separate process, in this folder."""
     program = "from neuralbits.cli import main; main()"
     return subprocess.Popen(
         [sys.executable, "-c", program, *COMMAND, *options],

@@ -29,7 +29,7 @@ Tensors = dict[str, Any]
 
 
 def forged(change: Callable[[Settings, Tensors], object]) -> bytes:
-    """Return an artifact changed by somebody who knows the format and mends the digest."""
+    """Return a changed artifact with a correct digest."""
     tensors = safetensors.numpy.load(CONTENT)
     header = json.loads(CONTENT[8 : 8 + struct.unpack("<Q", CONTENT[:8])[0]])
     content = json.loads(header["__metadata__"]["neuralbits"])

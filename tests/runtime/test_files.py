@@ -167,7 +167,7 @@ def test_a_file_that_appears_while_another_is_written_is_not_replaced(tmp_path: 
 def test_a_full_disk_names_the_file_whatever_the_writer_makes_of_the_error(
     tmp_path: Path,
 ) -> None:
-    """As torch does: it raises an error of its own kind for one that the file raised."""
+    """Like torch, raise another type of error for one that the file raised."""
     script = """if True:
         import resource, sys
         from pathlib import Path

@@ -1,4 +1,4 @@
-"""Batch jobs, run as processes of their own, and killed as such."""
+"""Batch jobs, run and killed as separate processes."""
 
 import csv
 import importlib

@@ -33,7 +33,7 @@ SETTINGS = Settings(epochs=4, batch_size=8, min_batches=1).override(
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
-    # As in the job: the order of additions, and so their rounding, hangs on the threads.
+    # As in the job: the order of additions, and so their rounding, depends on the threads.
     torch.set_num_threads(1)
 
 

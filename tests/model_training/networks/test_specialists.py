@@ -34,7 +34,7 @@ def _one_thread() -> None:
 
 
 def test_intents_that_are_taken_for_one_another_share_a_group() -> None:
-    # Each text's prediction is shared out at random among the intents of its own triple.
+    # Each text's prediction is shared out at random among the intents of its triple.
     generator = np.random.default_rng(0)
     triples = np.array([[0, 4, 8], [1, 5, 6], [2, 3, 7]])
     predictions = np.full((900, 9), 0.001)

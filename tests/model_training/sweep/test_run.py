@@ -78,7 +78,7 @@ def run(folder: Path, sweep: Sweep | None = None) -> tuple[Results | None, dict[
 
 
 def start(folder: Path, *command: str) -> "subprocess.Popen[str]":
-    """Start the command in a process group of its own, in this folder."""
+    """Start the command in a new process group, in this folder."""
     program = "from neuralbits.cli import main; main()"
     return subprocess.Popen(
         [sys.executable, "-c", program, *command],
@@ -295,11 +295,11 @@ def test_a_sweep_with_other_data_is_refused(file: str, unchanged: Path) -> None:
 def test_a_folder_with_files_of_the_same_names_is_refused(tmp_path: Path) -> None:
     write_homes(tmp_path)
     (tmp_path / "swept").mkdir()
-    stranger = tmp_path / "swept" / "bits-128-seed-0.safetensors"
-    stranger.write_text("precious")
+    foreign = tmp_path / "swept" / "bits-128-seed-0.safetensors"
+    foreign.write_text("precious")
     with pytest.raises(SweepError, match=r"bits-128-seed-0\.safetensors would be overwritten"):
         run(tmp_path)
-    assert content(tmp_path / "swept") == {stranger.name: b"precious"}
+    assert content(tmp_path / "swept") == {foreign.name: b"precious"}
 
 
 @pytest.mark.parametrize("damage", ["", "{", "{}", "[]", '{"versions": 1, "data": {}}'])
