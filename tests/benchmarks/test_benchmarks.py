@@ -298,7 +298,7 @@ def test_an_interrupted_training_goes_on(tmp_path: Path, number: signal.Signals)
 
     process = start()
     wait_until_it_learns(process)
-    with pytest.raises(NeuralbitsError, match="another process is at work"), locked(tmp_path):
+    with pytest.raises(NeuralbitsError, match="another process is using"), locked(tmp_path):
         pass
     process.send_signal(number)
     _, said = process.communicate(timeout=30)
@@ -323,7 +323,7 @@ def test_the_lock_outlives_a_benchmark_that_is_killed(tmp_path: Path) -> None:
     wait_until_it_learns(process)
     process.kill()
     process.communicate()
-    with pytest.raises(NeuralbitsError, match="another process is at work"), locked(tmp_path):
+    with pytest.raises(NeuralbitsError, match="another process is using"), locked(tmp_path):
         pass
     os.kill(int((tmp_path / "model.bin").read_text()), signal.SIGKILL)
     deadline = time.monotonic() + 10
