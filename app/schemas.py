@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, with_config
 
-from neuralbits import Explanation, Prediction
+from neuralbits import Explanation, IntentConfidence, NgramInfluence, Prediction
 
 from .model_store import Reload
 
@@ -19,6 +19,14 @@ _PREDICTION = {
     ],
 }
 
+
+def _omit_example(schema: dict[str, Any]) -> None:
+    schema["description"] = schema["description"].partition("\n\nExample:")[0]
+
+
+for _answer in (Prediction, IntentConfidence, Explanation, NgramInfluence):
+    # Their docstrings show examples of Python, which the API's description doesn't need.
+    with_config(ConfigDict(json_schema_extra=_omit_example))(_answer)
 
 Responses = dict[int | str, dict[str, Any]]
 """What OpenAPI says of an operation's responses, by their statuses."""

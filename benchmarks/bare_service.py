@@ -23,7 +23,7 @@ class ClassifyRequest(Options):
 
     text: Annotated[str, Field(max_length=_LONGEST, examples=["turn of teh lamp"])]
     explain: Annotated[
-        bool, Field(description="Whether to tell what each n-gram did for the answer.")
+        bool, Field(description="Whether to add each n-gram's influence on the answer.")
     ] = False
 
 

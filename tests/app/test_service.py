@@ -149,6 +149,10 @@ def test_it_says_that_it_lives_and_what_it_is_ready_with(
     assert server.get("/readyz").json() == {"status": "ready", "digest": digest, "reload": None}
 
 
+def test_the_openapi_document_shows_no_python(server: Server) -> None:
+    assert ">>>" not in server.get("/openapi.json").text
+
+
 def test_the_documented_examples_are_answered(server: Server) -> None:
     assert server.get("/docs").status_code == 200
     document = server.get("/openapi.json").json()
