@@ -30,7 +30,7 @@ def classifier(artifact_path: Path) -> neuralbits.Classifier:
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A certificate that only a client with its file trusts, and its key."""
+    """A self-signed certificate and its key."""
     require("openssl", package="openssl")
     folder = tmp_path_factory.mktemp("certificate")
     command = (
@@ -43,7 +43,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture(scope="session")
 def homes(tmp_path_factory: pytest.TempPathFactory) -> "TrainingData":
-    """Training data of a home, a part of it carved out for validation."""
+    """Training data of a home, with a part split off for validation."""
     from neuralbits.model_training import data
 
     file = tmp_path_factory.mktemp("homes") / "homes.csv"
@@ -64,7 +64,7 @@ def data_folder() -> Path:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
-    """Say in one line what this machine lacks, and what installs it."""
+    """Print one line that names missing programs and the command that installs them."""
     yield
     skipped = terminalreporter.stats.get("skipped", [])
     if line := untested(report.longrepr[2] for report in skipped):

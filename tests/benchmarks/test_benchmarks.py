@@ -1,4 +1,4 @@
-"""The benchmark: fair figures, trainings that aren't repeated without need, complete tables."""
+"""The benchmark: its figures, its cached trainings, and its tables."""
 
 import json
 import os
@@ -45,7 +45,7 @@ INTENTS = [intent for intent, texts in UTTERANCES.items() for _ in texts]
 
 @pytest.fixture
 def probabilities() -> tuple[np.ndarray, np.ndarray]:
-    """Of 200 in-scope and 80 out-of-scope texts, for 4 intents."""
+    """Return answers to 200 in-scope and 80 out-of-scope texts, for 4 intents."""
     random = np.random.default_rng(0)
     inside, outside = random.gumbel(size=(200, 4)) * 3, random.gumbel(size=(80, 4))
     a, b = (np.exp(x) / np.exp(x).sum(axis=1, keepdims=True) for x in (inside, outside))
@@ -70,17 +70,17 @@ def test_the_figures_are_those_of_the_evaluation(
     assert figures.expected_calibration_error(answers, intents) == pytest.approx(
         expected.expected_calibration_error
     )
-    found = figures.out_of_scope(answers, as_answers(outside), threshold=0.6)
+    rates = figures.out_of_scope(answers, as_answers(outside), threshold=0.6)
     assert expected.out_of_scope is not None
-    for name, value in found._asdict().items():
+    for name, value in rates._asdict().items():
         assert value == pytest.approx(getattr(expected.out_of_scope, name)), name
 
 
-def test_a_models_own_decision_counts_rather_than_a_threshold() -> None:
+def test_a_models_decision_takes_precedence_over_a_threshold() -> None:
     inside = Answers(["a"] * 4, [0.9] * 4, None, [True, True, True, False])
     outside = Answers(["a"] * 2, [0.8] * 2, None, [False, True])
-    found = figures.out_of_scope(inside, outside, threshold=0.0)
-    assert (found.oos_recall, found.false_reject_rate) == (0.5, 0.25)
+    rates = figures.out_of_scope(inside, outside, threshold=0.0)
+    assert (rates.oos_recall, rates.false_reject_rate) == (0.5, 0.25)
 
 
 def test_margins_have_no_calibration_error() -> None:
@@ -145,8 +145,8 @@ def baselines_python() -> Path:
 
 
 @pytest.mark.parametrize("module", ["linear_svc", "fasttext_baseline"])
-def test_a_peer_learns_and_answers(module: str, tmp_path: Path) -> None:
-    """Fasttext needs its environment; scikit-learn is in this one, too."""
+def test_a_baseline_learns_and_answers(module: str, tmp_path: Path) -> None:
+    """Fasttext needs the baselines' environment; scikit-learn is also in this one."""
     python = Path(sys.executable) if module == "linear_svc" else baselines_python()
     learn, model = tmp_path / "learn.json", tmp_path / "model"
     # fastText's settings ask for more than 32 texts.
@@ -169,7 +169,7 @@ def test_a_peer_learns_and_answers(module: str, tmp_path: Path) -> None:
 # The plan.
 
 
-def test_the_plain_network_is_the_papers() -> None:
+def test_the_plain_network_has_the_papers_settings() -> None:
     settings = Settings().override(plan.PLAIN_SETTINGS)
     assert settings.projection.bits == 720
     assert settings.projection.functions == 60
@@ -178,7 +178,7 @@ def test_the_plain_network_is_the_papers() -> None:
     assert settings.network.first_precision == "float"
 
 
-def test_the_peers_are_never_given_the_test_texts(tmp_path: Path, homes: data.TrainingData) -> None:
+def test_the_baselines_never_get_the_test_texts(tmp_path: Path, homes: data.TrainingData) -> None:
     planned = plan.systems(homes, 0, ["64KiB"], [], tmp_path, Path(sys.executable))
     (learn,) = tmp_path.iterdir()
     given = json.loads(learn.read_text())
@@ -192,7 +192,7 @@ def test_the_peers_are_never_given_the_test_texts(tmp_path: Path, homes: data.Tr
     assert f"--dataset {homes.name} --seed 0 --max-size 64KiB" in commands["neuralbits, 64KiB"]
 
 
-def test_without_the_peers_environment_the_plan_says_how_to_make_it(
+def test_without_the_baselines_environment_the_plan_says_how_to_make_it(
     tmp_path: Path, homes: data.TrainingData
 ) -> None:
     with pytest.raises(BenchmarkError, match="`make bench` makes it"):
@@ -251,7 +251,7 @@ def test_a_training_whose_output_is_gone_is_repeated(tmp_path: Path) -> None:
     assert (tmp_path / "model.bin").exists()
 
 
-def test_a_failure_says_where_to_read_on_and_is_tried_again(tmp_path: Path) -> None:
+def test_a_failed_training_names_its_log_and_is_repeated(tmp_path: Path) -> None:
     fails = training(tmp_path, "import sys; sys.exit('no more memory')")
     for _ in range(2):
         with pytest.raises(BenchmarkError, match=r"exit code 1 \(no more memory\); .*model\.log"):
@@ -289,8 +289,8 @@ def wait_until_it_learns(process: "subprocess.Popen[str]") -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_training_goes_on(tmp_path: Path, number: signal.Signals) -> None:
-    """As by Ctrl-C, or as make ends what it has started."""
+def test_an_interrupted_training_resumes(tmp_path: Path, number: signal.Signals) -> None:
+    """Ctrl-C sends SIGINT; make sends SIGTERM to its processes."""
 
     def start() -> "subprocess.Popen[str]":
         command = [sys.executable, "-c", BENCH, str(tmp_path / "model.bin")]
@@ -336,7 +336,7 @@ def test_the_lock_outlives_a_benchmark_that_is_killed(tmp_path: Path) -> None:
             time.sleep(0.01)
 
 
-def test_comments_and_docstrings_are_no_other_code(tmp_path: Path) -> None:
+def test_changed_comments_and_docstrings_repeat_no_training(tmp_path: Path) -> None:
     versions = {
         "a.py": 'def f():\n    """Return it."""\n    return 1\n',
         "b.py": "def f():  # well\n    return (1)\n",
@@ -378,28 +378,28 @@ def results(*runs: tuple[int, str, Figures]) -> Results:
     )
 
 
-def test_seeds_become_one_figure_by_what_the_figure_is() -> None:
-    found = results(
+def test_seeds_are_combined_by_the_kind_of_figure() -> None:
+    table = results(
         (0, "it", measured(0.90, bytes=100, microseconds_single=5.0)),
         (1, "it", measured(0.93, bytes=300, microseconds_single=6.0)),
         (2, "it", measured(0.93, bytes=200, microseconds_single=90.0)),
     )
-    assert found.figure("snips", "it", "accuracy") == pytest.approx(0.92)
-    assert found.spread("snips", "it", "accuracy") == pytest.approx(
+    assert table.figure("snips", "it", "accuracy") == pytest.approx(0.92)
+    assert table.spread("snips", "it", "accuracy") == pytest.approx(
         np.std([90, 93, 93], ddof=1) / 100
     )
-    assert found.figure("snips", "it", "bytes") == 300
-    assert found.figure("snips", "it", "microseconds_single") == 6.0
-    assert found.figure("snips", "it", "oos_recall") is None
-    assert found.figure("snips", "another", "accuracy") is None
+    assert table.figure("snips", "it", "bytes") == 300
+    assert table.figure("snips", "it", "microseconds_single") == 6.0
+    assert table.figure("snips", "it", "oos_recall") is None
+    assert table.figure("snips", "another", "accuracy") is None
 
 
-def test_the_best_is_bold_whoever_it_is() -> None:
-    found = results(
+def test_the_best_system_is_bold() -> None:
+    table = results(
         (0, "neuralbits, 64KiB", measured(0.97, bytes=65_000)),
         (0, plan.LINEAR_SVC, measured(0.98, bytes=2_000_000)),
     )
-    page = tables.markdown(found, trial=False)
+    page = tables.markdown(table, trial=False)
     assert "| neuralbits, 64KiB | 97.00 |" in page
     assert "| TF-IDF + LinearSVC | **98.00** |" in page
     assert "| neuralbits, 64KiB | **65,000** |" in page
@@ -409,7 +409,7 @@ def test_the_best_is_bold_whoever_it_is() -> None:
     assert "100 train, 10 test\n" in page
 
 
-def test_a_reach_that_is_not_met_is_shown_as_such_before_rounding() -> None:
+def test_a_target_is_compared_before_rounding() -> None:
     page = tables.markdown(results((0, "neuralbits, 64KiB", measured(0.97999))), trial=True)
     assert "| accuracy, % | snips | 64KiB | 98.00 | ≥ 98.00 | **no** |" in page
     assert "| bytes | snips | 64KiB | 65,000 | ≤ 65,536 | yes |" in page
@@ -417,7 +417,7 @@ def test_a_reach_that_is_not_met_is_shown_as_such_before_rounding() -> None:
     assert "**A trial" in page
 
 
-def test_spreads_are_shown_of_several_seeds() -> None:
+def test_spreads_are_shown_for_several_seeds() -> None:
     runs = [(seed, "it", measured(accuracy)) for seed, accuracy in enumerate((0.90, 0.92))]
     assert "| it | **91.00 ± 1.41** |" in tables.markdown(results(*runs), trial=False)
 
@@ -428,14 +428,14 @@ def test_results_are_json() -> None:
     assert content["runs"][0]["figures"]["oos_recall"] == 0.8
 
 
-def test_a_bound_is_reached_by_itself() -> None:
+def test_a_figure_equal_to_its_target_meets_it() -> None:
     assert Target("accuracy", "snips", "64KiB", least=0.98).met(0.98)
     assert not Target("accuracy", "snips", "64KiB", least=0.98).met(0.9799)
     assert Target("typo_loss", "snips", "64KiB", most=0.03).met(-0.01)
     assert not Target("typo_loss", "snips", "64KiB", most=0.03).met(0.031)
 
 
-def test_every_reach_can_be_shown() -> None:
+def test_every_target_has_a_row() -> None:
     assert {target.figure for target in TARGETS} <= tables.COLUMNS.keys()
     assert tables.COLUMNS.keys() <= set(Figures.__dataclass_fields__)
     assert {target.size for target in TARGETS} == {targets.LARGE, targets.SMALL}
@@ -453,7 +453,7 @@ def test_every_reach_can_be_shown() -> None:
         (["--set", "epoch=1"], "benchmarks: --set epoch=1: there is no 'epoch'"),
     ],
 )
-def test_a_mistake_is_told_in_one_sentence(
+def test_a_wrong_argument_gives_a_one_line_error(
     options: list[str], sentence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["benchmarks", *options])

@@ -1,4 +1,4 @@
-"""The kernel's benchmark: what is measured, and what the page says of it."""
+"""The kernel's benchmark: its measurements and its page."""
 
 from typing import Any
 
@@ -18,14 +18,14 @@ MEASURED: dict[str, Any] = {
 }
 
 
-def test_every_ratio_is_held_against_its_reach() -> None:
+def test_every_ratio_is_compared_with_its_target() -> None:
     rows = kernel.rows(MEASURED)
     assert [row.ratio for row in rows] == [0.4, 4.0, 40.0, 2.0, 0.125, 0.4]
     assert [row.met for row in rows] == [True, False, True, True, False, True]
     assert [row.target for row in rows] == [0.5, 5, 30, 1.8, 0.1, 1]
 
 
-def test_the_page_shows_what_is_not_met() -> None:
+def test_the_page_shows_missed_targets() -> None:
     page = kernel.page(MEASURED, {"processor": "A"})
     assert "| one text | fastText's `predict`, its text prepared | 8.0 µs | 20.0 µs |" in page
     assert "| 0.40 × | ≤ 0.5 × | yes |" in page
@@ -34,16 +34,16 @@ def test_the_page_shows_what_is_not_met() -> None:
     assert "processor A. A text has 130 features in the mean." in page
 
 
-def test_what_does_not_grow_in_a_straight_line_shows() -> None:
+def test_the_residual_shows_times_that_are_not_linear() -> None:
     lengths = kernel_worker.LENGTHS
-    found = kernel_worker.line(lengths, [2000 + 90 * length for length in lengths])
-    assert (found["call"], found["character"]) == (pytest.approx(2000), pytest.approx(90))
-    assert found["residual"] < 1e-9
+    fit = kernel_worker.line(lengths, [2000 + 90 * length for length in lengths])
+    assert (fit["call"], fit["character"]) == (pytest.approx(2000), pytest.approx(90))
+    assert fit["residual"] < 1e-9
     bent = kernel_worker.line(lengths, [2000 + 90 * n + 0.01 * n**2 for n in lengths])
     assert bent["residual"] > 0.1
 
 
-def test_calls_are_timed_by_turns_after_one_that_does_not_count() -> None:
+def test_calls_are_timed_alternately_after_a_warm_up() -> None:
     calls: list[str] = []
     times = kernel_worker.by_turns([lambda: calls.append("a"), lambda: calls.append("b")], rounds=2)
     assert "".join(calls) == "ab" * 3

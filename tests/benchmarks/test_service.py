@@ -1,4 +1,4 @@
-"""The service's benchmark: its load, what is measured, and what the page says of it."""
+"""The service's benchmark: its load, its measurements and its page."""
 
 import contextlib
 import json
@@ -69,15 +69,15 @@ def test_what_wrk_counted_is_read_from_its_last_line() -> None:
         ("unable to connect to 127.0.0.1:1 Connection refused", "Connection refused"),
         ('{"requests": 1}', "wrk failed"),
         (json.dumps(COUNTED | {"failed": 3}), "3 of 600 requests failed"),
-        (json.dumps(COUNTED | {"requests": 0}), "not one request was answered"),
+        (json.dumps(COUNTED | {"requests": 0}), "no request was answered while wrk was sending"),
     ],
 )
-def test_a_load_that_was_not_answered_ends_the_run_with_a_sentence(output: str, says: str) -> None:
+def test_a_load_with_failed_requests_ends_the_run(output: str, says: str) -> None:
     with pytest.raises(BenchmarkError, match=says):
         http_load.answered(output)
 
 
-def test_every_ratio_is_held_against_its_reach() -> None:
+def test_every_ratio_is_compared_with_its_target() -> None:
     rows = service.rows(MEASURED)
     assert [row.ratio for row in rows] == [0.82, 1.5, 5.5, pytest.approx(1.1), 20, 3.002]
     assert [row.met for row in rows[:3]] == [False, True, False]
@@ -85,7 +85,7 @@ def test_every_ratio_is_held_against_its_reach() -> None:
     assert [row.target for row in rows] == [0.9, 1.5, 5, 1.1, 20, 3]
 
 
-def test_the_page_shows_what_is_not_met_and_the_spread() -> None:
+def test_the_page_shows_missed_targets_and_the_spread() -> None:
     page = service.page(MEASURED, {"processor": "A", "uvicorn": "1"})
     bare = "5,000 /s (4,000 to 5,125)"
     ours = "4,100 /s (4,000 to 4,200)"
@@ -102,31 +102,33 @@ def test_the_bare_endpoint_has_the_models_of_the_service(artifact_path: Path) ->
     ours = create_app(Settings(artifact=artifact_path)).openapi()
     bare = bare_service.app.openapi()
 
-    def told(document: dict[str, Any]) -> tuple[dict[str, Any], ...]:
-        """The request's schema and the response's, and all that they refer to."""
+    def described(document: dict[str, Any]) -> tuple[dict[str, Any], ...]:
+        """Return the schemas of request and response, and the schemas that they refer to."""
         operation = document["paths"]["/classify"]["post"]
         request = operation["requestBody"]["content"]["application/json"]["schema"]
         response = operation["responses"]["200"]["content"]["application/json"]["schema"]
-        found: dict[str, Any] = {}
+        schemas: dict[str, Any] = {}
         waiting = [request, response]
         while waiting:
             for name in re.findall("#/components/schemas/(\\w+)", json.dumps(waiting.pop())):
-                if name not in found:
-                    found[name] = document["components"]["schemas"][name]
-                    waiting.append(found[name])
-        del found["ClassifyRequest"]["description"]
-        return request, response["anyOf"], found  # its title is the operation's
+                if name not in schemas:
+                    schemas[name] = document["components"]["schemas"][name]
+                    waiting.append(schemas[name])
+        del schemas["ClassifyRequest"]["description"]
+        return request, response["anyOf"], schemas  # its title is the operation's
 
-    assert told(bare) == told(ours)
+    assert described(bare) == described(ours)
 
 
-def test_without_wrk_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_error_without_wrk_says_how_to_install_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(BenchmarkError, match="`apt-get install wrk` on Debian"):
         service.bench()
 
 
-def test_a_server_that_ends_is_told_with_what_it_said() -> None:
+def test_a_server_that_ends_early_is_reported_with_its_output() -> None:
     with (
         pytest.raises(BenchmarkError, match=r"(?s)doesn't answer.*missing\.safetensors"),
         http_load.running("neuralbits.app", {"artifact": "missing.safetensors"}, CORES, b"{}"),
@@ -150,10 +152,10 @@ def test_a_rate_is_kept_while_answers_take_less(tmp_path: Path, artifact_path: P
 
 
 @needs_wrk
-def test_everything_is_measured_in_one_run() -> None:
+def test_one_run_measures_everything() -> None:
     effort = service.Effort(rounds=1, seconds=1, starts=1)
-    told = StringIO()
-    measured = service.measure(TEXTS * 12, effort, Console(file=told))
+    output = StringIO()
+    measured = service.measure(TEXTS * 12, effort, Console(file=output))
     assert measured.keys() == MEASURED.keys()
     for row in service.rows(measured):
         assert row.theirs != row.ours
@@ -161,12 +163,12 @@ def test_everything_is_measured_in_one_run() -> None:
     assert measured["rate"] == measured["requests"]["neuralbits"][0] / 2
     assert measured["paced"] > 0
     assert measured["long_batches"] > 0
-    assert told.getvalue().count("1 of 1: ") == 4
+    assert output.getvalue().count("1 of 1: ") == 4
     assert "| yes |" in service.page(measured, {})
 
 
 @needs_wrk
-def test_ctrl_c_stops_it_with_all_that_it_started() -> None:
+def test_ctrl_c_stops_the_benchmark_and_its_processes() -> None:
     program = f"""
 from rich.console import Console
 from benchmarks import service

@@ -1,4 +1,4 @@
-"""The container files keep their promises, as far as can be told without building them."""
+"""The container files, checked without a container builder."""
 
 import json
 import re
@@ -61,19 +61,19 @@ def test_every_stage_starts_from_a_slim_python_of_a_pinned_version(name: str) ->
 
 
 @pytest.mark.parametrize("name", DOCKERFILES)
-def test_nothing_hangs_on_the_architecture(name: str) -> None:
+def test_nothing_depends_on_the_architecture(name: str) -> None:
     for step in (step for steps in stages(name) for step in steps):
         assert not re.search(r"amd64|x86|arm64|aarch64|--platform", step.words)
 
 
 @pytest.mark.parametrize("name", DOCKERFILES)
-def test_it_runs_as_a_user_by_number_who_is_not_root(name: str) -> None:
+def test_the_image_runs_as_a_numbered_user_other_than_root(name: str) -> None:
     user = words(stages(name)[-1], "USER")[-1]
     assert all(int(number) > 0 for number in user.split(":"))
 
 
 @pytest.mark.parametrize("name", DOCKERFILES)
-def test_all_that_is_copied_is_there_and_reaches_the_builder(name: str) -> None:
+def test_every_copied_file_exists_and_is_not_ignored(name: str) -> None:
     everything, *exceptions = (ROOT / ".dockerignore").read_text().splitlines()[1:]
     assert everything == "*"
     for copied in (copied for steps in stages(name) for copied in words(steps, "COPY")):
@@ -90,7 +90,7 @@ def test_the_last_stage_of_the_service_installs_nothing() -> None:
 
 
 def installed_with(requirements: Iterable[str]) -> set[str]:
-    """All that installing these requirements installs: what they require, and so on."""
+    """Return the packages that these requirements install, directly or indirectly."""
     waiting = [("", Requirement(requirement)) for requirement in requirements]
     seen = set()
     while waiting:
@@ -122,9 +122,7 @@ def test_the_image_has_neither_the_reference_nor_the_command_line_nor_training(
 
 
 @needs_kernel
-def test_the_packages_of_the_image_are_all_that_it_takes_to_serve(
-    installed: set[str], tmp_path: Path
-) -> None:
+def test_the_packages_of_the_image_are_enough_to_serve(installed: set[str], tmp_path: Path) -> None:
     missing = [
         module
         for module, packages in metadata.packages_distributions().items()
@@ -159,7 +157,7 @@ def test_the_packages_of_the_image_are_all_that_it_takes_to_serve(
         assert "Traceback" not in server.log.read_text()
 
 
-def test_its_command_serves_and_its_health_check_tells_whether_it_does(
+def test_the_images_command_serves_and_its_health_check_works(
     artifact_path: Path, tmp_path: Path
 ) -> None:
     _, last = stages("Dockerfile")
@@ -177,7 +175,7 @@ def test_its_command_serves_and_its_health_check_tells_whether_it_does(
     assert not healthy(port)
 
 
-def test_its_variables_are_settings_that_fit_the_image() -> None:
+def test_the_images_variables_are_settings_of_the_service() -> None:
     _, last = stages("Dockerfile")
     ours = {name: v for name, v in variables(last).items() if name.startswith("NEURALBITS_")}
     settings = Settings.read(
@@ -194,8 +192,8 @@ def test_compose_locks_the_service_down() -> None:
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
-    assert service["mem_limit"] == service["memswap_limit"] == "96m"  # that is, no swap
-    # Any client is let in, so only this machine may reach it.
+    assert service["mem_limit"] == service["memswap_limit"] == "96m"  # so no swap
+    # The service needs no key here, so only this machine may reach it.
     assert service["environment"]["NEURALBITS_OPEN"] == "true"
     assert all(port.startswith("127.0.0.1:") for port in service["ports"])
     assert (ROOT / "docker" / service["build"]["context"] / service["build"]["dockerfile"]).exists()
@@ -208,7 +206,7 @@ BUILDERS = ["buildah", "podman", "docker"]
 
 @pytest.fixture
 def builders(tmp_path: Path) -> Path:
-    """A folder in which builders are found that only say what they are asked for."""
+    """A folder with fake builders that print their arguments."""
     folder = tmp_path / "bin"
     folder.mkdir()
     for name in BUILDERS:
@@ -221,8 +219,8 @@ def builders(tmp_path: Path) -> Path:
 
 def build(builders: Path, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [str(ROOT / "docker" / "build"), *options]
-    found = {"PATH": str(builders), **environment}
-    return subprocess.run(command, env=found, capture_output=True, text=True)
+    variables = {"PATH": str(builders), **environment}
+    return subprocess.run(command, env=variables, capture_output=True, text=True)
 
 
 def test_the_first_builder_that_works_builds_the_image(builders: Path) -> None:
@@ -241,7 +239,7 @@ def test_the_first_builder_that_works_builds_the_image(builders: Path) -> None:
     assert "(tried: buildah, podman, docker); install buildah" in nothing.stderr
 
 
-def test_a_build_that_fails_fails(builders: Path) -> None:
+def test_a_failed_build_exits_with_an_error(builders: Path) -> None:
     (builders / "buildah").write_text("#!/bin/sh\n[ $1 = info ]\n")
     assert build(builders).returncode == 1
 

@@ -1,4 +1,4 @@
-"""The manifests are valid, and agree with one another, with the image and with the service."""
+"""The Kubernetes manifests are valid and consistent with the image and the service."""
 
 import base64
 import re
@@ -45,7 +45,7 @@ def test_each_manifest_fits_its_schema(name: str, version: str) -> None:
     kubernetes_validate.validate(MANIFESTS[name], version, strict=True)
 
 
-def test_a_manifest_with_a_field_that_does_not_exist_would_not() -> None:
+def test_a_manifest_with_an_unknown_field_does_not_fit_its_schema() -> None:
     wrong = yaml.safe_load((FOLDER / "deployment.yaml").read_text())
     wrong["spec"]["template"]["spec"]["containers"][0]["readynessProbe"] = {}
     with pytest.raises(kubernetes_validate.ValidationError, match="readynessProbe"):
@@ -61,7 +61,7 @@ def test_every_manifest_is_applied() -> None:
     }
 
 
-def test_all_choose_the_pods_of_the_deployment() -> None:
+def test_every_selector_selects_the_pods_of_the_deployment() -> None:
     labels = DEPLOYMENT["spec"]["template"]["metadata"]["labels"]
     assert DEPLOYMENT["spec"]["selector"] == {"matchLabels": labels}
     assert manifest("service")["spec"]["selector"] == labels
@@ -75,10 +75,10 @@ def test_all_choose_the_pods_of_the_deployment() -> None:
         "kind": DEPLOYMENT["kind"],
         "name": DEPLOYMENT["metadata"]["name"],
     }
-    assert "replicas" not in DEPLOYMENT["spec"]  # they would undo, when applied, what it chose
+    assert "replicas" not in DEPLOYMENT["spec"]  # which would override the autoscaler when applied
 
 
-def test_one_port_leads_from_the_service_to_what_listens() -> None:
+def test_the_services_port_is_the_containers_port() -> None:
     (listening,) = CONTAINER["ports"]
     assert words(stages("Dockerfile")[-1], "EXPOSE") == [str(listening["containerPort"])]
     assert manifest("service")["spec"]["ports"][0]["targetPort"] == listening["name"]
@@ -92,7 +92,7 @@ def test_one_port_leads_from_the_service_to_what_listens() -> None:
     assert policy["egress"] == []
 
 
-def test_the_probes_ask_for_what_is_served_without_a_key(artifact_path: Path) -> None:
+def test_the_probes_use_paths_that_need_no_key(artifact_path: Path) -> None:
     paths = create_app(Settings(artifact=artifact_path)).openapi()["paths"]
     for kind, path in [("startup", "/readyz"), ("readiness", "/readyz"), ("liveness", "/healthz")]:
         assert CONTAINER[f"{kind}Probe"]["httpGet"]["path"] == path
@@ -100,7 +100,7 @@ def test_the_probes_ask_for_what_is_served_without_a_key(artifact_path: Path) ->
         assert "401" not in paths[path]["get"]["responses"]
 
 
-def test_the_environment_is_one_that_the_service_starts_with() -> None:
+def test_the_service_starts_with_the_environment_of_the_deployment() -> None:
     image = variables(stages("Dockerfile")[-1])
     given = {name: each.get("value", "sha256:" + "0" * 64) for name, each in ENVIRONMENT.items()}
     ours = {name: v for name, v in (image | given).items() if name.startswith("NEURALBITS_")}
@@ -112,8 +112,8 @@ def test_the_environment_is_one_that_the_service_starts_with() -> None:
     assert len(settings.api_keys) == 1
 
 
-def test_no_variable_of_the_cluster_takes_the_place_of_a_setting() -> None:
-    # Of a service NAME, Kubernetes would tell each pod NAME_PORT, as a URL.
+def test_no_variable_of_the_cluster_overrides_a_setting() -> None:
+    # For a service NAME, Kubernetes sets NAME_PORT in each pod, to a URL.
     link = manifest("service")["metadata"]["name"].upper() + "_PORT"
     assert link in {f"NEURALBITS_{field.upper()}" for field in Settings.model_fields}
     assert POD["enableServiceLinks"] is False
@@ -126,12 +126,12 @@ def test_keys_come_from_a_secret_that_is_not_here() -> None:
     assert "Secret" not in {each["kind"] for each in MANIFESTS.values()}
 
 
-def test_the_artifact_lies_where_the_service_looks_for_it() -> None:
+def test_the_artifact_is_mounted_where_the_service_reads_it() -> None:
     (volume,) = POD["volumes"]
     (mount,) = CONTAINER["volumeMounts"]
     assert volume["name"] == mount["name"]
     assert volume["configMap"]["name"] == GENERATED["name"]
-    assert "subPath" not in mount  # of which the kubelet would never update the file
+    assert "subPath" not in mount  # because the kubelet never updates such a mount
     (file,) = GENERATED["files"]
     assert ENVIRONMENT["NEURALBITS_ARTIFACT"]["value"] == f"{mount['mountPath']}/{file}"
     # With a hash in its name, a new artifact would replace the pods instead.
@@ -182,7 +182,7 @@ def test_the_pod_is_locked_down() -> None:
     assert POD["automountServiceAccountToken"] is False
 
 
-def test_its_limits_are_those_that_the_image_is_verified_with() -> None:
+def test_the_limits_are_those_with_which_the_image_is_verified() -> None:
     compose = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text())
     verified = compose["services"]["neuralbits"]
     memory = CONTAINER["resources"]["limits"]["memory"]
@@ -192,7 +192,7 @@ def test_its_limits_are_those_that_the_image_is_verified_with() -> None:
     assert int(largest) == verified["environment"]["NEURALBITS_MAX_BODY"]
 
 
-def test_a_pod_leaves_without_a_request_lost() -> None:
+def test_a_pod_stops_without_losing_a_request() -> None:
     leaving = CONTAINER["lifecycle"]["preStop"]["sleep"]["seconds"]
     assert POD["terminationGracePeriodSeconds"] > leaving + server._GRACE
     assert DEPLOYMENT["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
@@ -200,7 +200,7 @@ def test_a_pod_leaves_without_a_request_lost() -> None:
 
 
 @needs("kubectl", package="kubernetes-client")
-def test_the_kustomization_makes_what_is_applied(tmp_path: Path) -> None:
+def test_the_kustomization_lists_the_applied_manifests(tmp_path: Path) -> None:
     shutil.copytree(FOLDER, tmp_path / "kubernetes")
     shipped = ROOT / "artifacts" / "home-assistant-en.safetensors"
     shutil.copy(shipped, tmp_path / "kubernetes" / GENERATED["files"][0])
@@ -211,8 +211,8 @@ def test_the_kustomization_makes_what_is_applied(tmp_path: Path) -> None:
     assert len(made) == len(MANIFESTS) + 1
     (models,) = [each for each in made if each["kind"] == "ConfigMap"]
     assert models["metadata"]["name"] == GENERATED["name"]
-    (held,) = models["binaryData"].values()
-    assert base64.b64decode(held) == shipped.read_bytes()
+    (content,) = models["binaryData"].values()
+    assert base64.b64decode(content) == shipped.read_bytes()
     (deployment,) = [each for each in made if each["kind"] == "Deployment"]
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     assert re.fullmatch(r"[a-z./]+/neuralbits:\d+\.\d+\.\d+", container["image"])

@@ -31,9 +31,9 @@ static int answer(const neuralbits_model *model, const char *text, size_t bytes)
     uint64_t *bits = allocated(words * model->code_bits * sizeof *bits), features = 0;
     int32_t *scores = allocated(intents * sizeof *scores);
     double *probabilities = allocated(intents * sizeof *probabilities);
-    neuralbits_answer found = {0, 0, 0};
+    neuralbits_answer result = {0, 0, 0};
     int failed = neuralbits_project(model, text, bytes, scratch, size, bits, &features) ||
-                 neuralbits_score(model, text, bytes, scratch, size, scores, &found);
+                 neuralbits_score(model, text, bytes, scratch, size, scores, &result);
     if (!failed) {
         neuralbits_probabilities(model, scores, probabilities);
         printf("{\"features\": %llu, \"bits\": [", (unsigned long long)features);
@@ -45,8 +45,8 @@ static int answer(const neuralbits_model *model, const char *text, size_t bytes)
         printf("], \"probabilities\": [");
         for (i = 0; i < intents; i++)
             printf("%s%.17g", i ? ", " : "", probabilities[i]);
-        printf("], \"intent\": %" PRIu32 ", \"margin\": %lld, \"in_scope\": %s}\n", found.intent,
-               (long long)found.margin, found.in_scope ? "true" : "false");
+        printf("], \"intent\": %" PRIu32 ", \"margin\": %lld, \"in_scope\": %s}\n", result.intent,
+               (long long)result.margin, result.in_scope ? "true" : "false");
     }
     free(probabilities);
     free(scores);
@@ -67,21 +67,21 @@ static int explain(const neuralbits_model *model, const char *text, size_t bytes
     size_t size = neuralbits_explain_scratch_size(model, bytes);
     size_t words = ((size_t)model->layers[0].inputs + 63) / 64 * model->code_bits, i;
     void *scratch = allocated(size);
-    neuralbits_explanation found;
-    neuralbits_status status = neuralbits_explain(model, text, bytes, scratch, size, &found);
+    neuralbits_explanation explanation;
+    neuralbits_status status = neuralbits_explain(model, text, bytes, scratch, size, &explanation);
     if (status == NEURALBITS_TOO_VARIED) {
         printf("%d\n", (int)status);
     } else if (!status) {
-        printf("{\"intent\": %" PRIu32 ", \"margin\": %lld, \"bits\": [", found.answer.intent,
-               (long long)found.answer.margin);
+        printf("{\"intent\": %" PRIu32 ", \"margin\": %lld, \"bits\": [", explanation.answer.intent,
+               (long long)explanation.answer.margin);
         for (i = 0; i < words; i++)
-            printf("%s%llu", i ? ", " : "", (unsigned long long)found.bits[i]);
+            printf("%s%llu", i ? ", " : "", (unsigned long long)explanation.bits[i]);
         printf("], \"ngrams\": [");
-        for (i = 0; i < found.ngram_count; i++) {
-            const neuralbits_ngram *ngram = found.ngrams + i;
+        for (i = 0; i < explanation.ngram_count; i++) {
+            const neuralbits_ngram *ngram = explanation.ngrams + i;
             printf("%s[%" PRIu32 ", \"", i ? ", " : "", ngram->family);
-            print_string(found.tokens + ngram->start, ngram->bytes);
-            print_string(found.tokens + ngram->rest, ngram->rest_bytes);
+            print_string(explanation.tokens + ngram->start, ngram->bytes);
+            print_string(explanation.tokens + ngram->rest, ngram->rest_bytes);
             printf("\", %" PRIu32 ", %" PRIu32 ", %.17g]", ngram->feature, ngram->count,
                    ngram->influence);
         }

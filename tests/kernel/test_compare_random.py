@@ -18,7 +18,7 @@ def test_a_few_thousand_random_texts_are_answered_alike(tmp_path: Path) -> None:
     assert list(compare(5000, 1, tmp_path)) == [(2000, None), (4000, None), (5000, None)]
 
 
-def test_a_difference_would_be_found(tmp_path: Path) -> None:
+def test_the_comparison_finds_a_difference(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     path.write_bytes(artifact.encode(HELD)[0])
     stricter = replace(HELD, threshold=HELD.threshold + 100)
@@ -27,10 +27,10 @@ def test_a_difference_would_be_found(tmp_path: Path) -> None:
     assert difference(path, stricter, given) is not None
 
 
-def test_the_texts_are_of_every_plane_and_a_part_of_them_is_no_utf_8() -> None:
-    found = list(islice(texts(Random(0)), 2000))
-    assert {ord(character) >> 16 for text in found for character in read(text)} == set(range(17))
-    ill_formed = sum(b"\xef\xbf\xbd" not in text and "\ufffd" in read(text) for text in found)
+def test_random_texts_cover_every_plane_and_include_invalid_utf_8() -> None:
+    sample = list(islice(texts(Random(0)), 2000))
+    assert {ord(character) >> 16 for text in sample for character in read(text)} == set(range(17))
+    ill_formed = sum(b"\xef\xbf\xbd" not in text and "\ufffd" in read(text) for text in sample)
     assert 200 < ill_formed < 1000
 
 
@@ -43,7 +43,7 @@ def test_the_texts_are_of_every_plane_and_a_part_of_them_is_no_utf_8() -> None:
         (b"\xc0\xaf", "\ufffd\ufffd"),
     ],
 )
-def test_each_longest_part_that_is_no_character_is_read_as_one(
+def test_each_maximal_invalid_part_becomes_one_replacement_character(
     text: bytes, characters: str
 ) -> None:
     assert read(text) == characters

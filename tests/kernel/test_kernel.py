@@ -53,14 +53,14 @@ def driver(
 
 
 def words(bits: npt.NDArray[np.uint8]) -> list[int]:
-    """Write bits, shape (b, I), as the kernel gives them."""
+    """Pack bits, shape (b, I), into words as the kernel does."""
     packed = np.packbits(bits, axis=1, bitorder="little")
-    whole = np.pad(packed, ((0, 0), (0, -packed.shape[1] % 8)))
-    return [int(word) for word in whole.view("<u8").ravel()]
+    padded = np.pad(packed, ((0, 0), (0, -packed.shape[1] % 8)))
+    return [int(word) for word in padded.view("<u8").ravel()]
 
 
 class Expected(NamedTuple):
-    """What the reference says of some texts."""
+    """The answers of the reference for some texts."""
 
     features: list[int]
     bits: list[list[int]]
@@ -72,21 +72,21 @@ class Expected(NamedTuple):
 @functools.cache
 def by_reference(content: bytes, texts: tuple[str, ...]) -> Expected:
     """Answer texts by the reference, once for all builds of the kernel."""
-    held = artifact.decode(content)
-    observed = [held.projection.features(text) for text in texts]
-    bits = [held.projection.project(features) for features in observed]
-    predictions = reference.classifier(held).classify_batch(texts)
+    model = artifact.decode(content)
+    extracted = [model.projection.features(text) for text in texts]
+    bits = [model.projection.project(features) for features in extracted]
+    predictions = reference.classifier(model).classify_batch(texts)
     return Expected(
-        [len(features) for features in observed],
+        [len(features) for features in extracted],
         [words(each) for each in bits],
-        held.network.scores(np.stack(bits)),
-        [held.labels.index(prediction.intent) for prediction in predictions],
+        model.network.scores(np.stack(bits)),
+        [model.labels.index(prediction.intent) for prediction in predictions],
         [prediction.in_scope for prediction in predictions],
     )
 
 
-def assert_alike(driver: Driver, held: Artifact, texts: Sequence[str]) -> None:
-    content = artifact.encode(held)[0]
+def assert_alike(driver: Driver, model: Artifact, texts: Sequence[str]) -> None:
+    content = artifact.encode(model)[0]
     answers = driver.answer(content, texts)
     expected = by_reference(content, tuple(texts))
     assert [answer["features"] for answer in answers] == expected.features
@@ -95,9 +95,9 @@ def assert_alike(driver: Driver, held: Artifact, texts: Sequence[str]) -> None:
     assert [answer["margin"] for answer in answers] == margin(expected.scores).tolist()
     assert [answer["intent"] for answer in answers] == expected.intents
     assert [answer["in_scope"] for answer in answers] == expected.in_scope
-    shares = probabilities(expected.scores * (held.network.scale / held.temperature))
-    found = np.array([answer["probabilities"] for answer in answers])
-    assert np.allclose(found, shares, rtol=1e-12, atol=1e-300)
+    shares = probabilities(expected.scores * (model.network.scale / model.temperature))
+    computed = np.array([answer["probabilities"] for answer in answers])
+    assert np.allclose(computed, shares, rtol=1e-12, atol=1e-300)
 
 
 @functools.cache
@@ -105,11 +105,11 @@ def explained_by_reference(content: bytes, text: str) -> Explanation:
     return reference.classifier(artifact.decode(content)).explain(text)
 
 
-def assert_explained_alike(driver: Driver, held: Artifact, texts: Sequence[str]) -> None:
-    """Check that leaving n-grams out gives what the reference says, in the order of the table."""
-    content = artifact.encode(held)[0]
+def assert_explained_alike(driver: Driver, model: Artifact, texts: Sequence[str]) -> None:
+    """Check that the influences equal the reference's, in the order of the table."""
+    content = artifact.encode(model)[0]
     answers = driver.answer(content, texts, explain=True)
-    families, projection = tuple(FAMILIES), held.projection
+    families, projection = tuple(FAMILIES), model.projection
     for text, answer in zip(texts, answers, strict=True):
         expected = explained_by_reference(content, text)
         occurring = ngrams.counted(tokens(text), projection.families)
@@ -136,7 +136,7 @@ def make(
     zeros: float = 0.0,
     layers: int = 2,
 ) -> Artifact:
-    """Make an artifact of random weights, a share of which is 0."""
+    """Make an artifact with random weights, of which a share is 0."""
     generator = np.random.default_rng(0)
     projection = projection or Projection(functions=4, dimensions=16, stride=2)
     inputs, precision, made = projection.inputs, first, []
@@ -167,7 +167,7 @@ def full(units: int, bias: int, multiplier: int) -> tuple[npt.NDArray[Any], npt.
 
 
 def altered(content: bytes, *changes: tuple[str, str]) -> bytes:
-    """Put other settings into a file, without asking whether they make sense."""
+    """Replace settings in a file, without checking them."""
     size = int.from_bytes(content[:8], "little")
     header = content[8 : 8 + size].decode()
     for before, after in changes:
@@ -182,11 +182,11 @@ def test_the_committed_tables_are_those_of_the_reference() -> None:
     assert printed == (ROOT / "kernel" / "unicode.h").read_bytes()
 
 
-def test_no_byte_becomes_more_code_points_than_the_scratch_buffer_counts_on() -> None:
+def test_the_scratch_buffer_has_room_for_the_code_points_of_any_text() -> None:
     assert max(len(text) / len(chr(code).encode()) for code, text in _unicode.FOLDED.items()) <= 6
 
 
-def test_no_byte_becomes_more_tokens_than_the_scratch_buffer_has_room_for() -> None:
+def test_the_scratch_buffer_has_room_for_the_tokens_of_any_text() -> None:
     def most_bytes(code: int) -> int:
         kept = normalise(chr(code)).replace(" ", "")
         return len(kept.encode()) + len(kept)  # with a space before each
@@ -221,31 +221,33 @@ def test_the_vectors_have_the_bits_of_the_reference(driver: Driver) -> None:
     ],
     ids=str,
 )
-def test_any_projection_will_do(driver: Driver, projection: Projection) -> None:
+def test_any_projection_is_answered_as_by_the_reference(
+    driver: Driver, projection: Projection
+) -> None:
     assert_alike(driver, make(projection), TEXTS)
 
 
 @pytest.mark.parametrize("zeros", [0.0, 0.6, 0.97, 1.0])
 @pytest.mark.parametrize("precision", ["binary", "ternary", "int4", "int8"])
-def test_any_weights_will_do_packed_or_sparse(
+def test_any_weights_are_answered_as_by_the_reference(
     driver: Driver, precision: Precision, zeros: float
 ) -> None:
     activation: Activation
     for activation in ("linear", "relu"):
         for layers, units in ((1, 5), (2, 21), (4, 5)):
-            held = make(None, units, precision, precision, activation, zeros, layers)
-            assert_alike(driver, held, TEXTS)
+            model = make(None, units, precision, precision, activation, zeros, layers)
+            assert_alike(driver, model, TEXTS)
 
 
 @settings(deadline=None, max_examples=20, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.text(max_size=40), min_size=1, max_size=50))
-def test_any_text_will_do(driver: Driver, texts: list[str]) -> None:
+def test_any_text_is_answered_as_by_the_reference(driver: Driver, texts: list[str]) -> None:
     assert_alike(driver, make(), texts)
 
 
 def test_every_code_point_is_read_as_the_reference_reads_it(driver: Driver) -> None:
-    # Each between two letters: whether it vanishes, joins or separates them shows.
-    held = make(Projection(functions=2, dimensions=64, stride=1, code_bits=1))
+    # Each between two letters, to show whether it vanishes, joins or separates them.
+    model = make(Projection(functions=2, dimensions=64, stride=1, code_bits=1))
     listed = set(_unicode.FOLDED) | {
         code
         for ranges in (
@@ -258,7 +260,7 @@ def test_every_code_point_is_read_as_the_reference_reads_it(driver: Driver) -> N
         for code in (first - 1, first, last, last + 1)
     }
     codes = sorted({*listed, *range(0x3000), *range(0xAC00, 0xD7A4, 97), 0xD7FF, 0xD800, 0xFFFD})
-    assert_alike(driver, held, [f"a{chr(code)}b" for code in codes if code >= 0])
+    assert_alike(driver, model, [f"a{chr(code)}b" for code in codes if code >= 0])
 
 
 @pytest.mark.parametrize("blocks", [False, True])
@@ -269,15 +271,15 @@ def test_texts_are_explained_as_by_the_reference(driver: Driver, blocks: bool) -
 
 
 def test_a_text_of_too_many_ngrams_is_not_explained(driver: Driver) -> None:
-    held = make(Projection(4, 16, stride=2, families=("words",)))
+    model = make(Projection(4, 16, stride=2, families=("words",)))
     most = " ".join(chr(0x1F300 + n) for n in range(2048))
-    content = artifact.encode(held)[0]
+    content = artifact.encode(model)[0]
     (answer,) = driver.answer(content, [most], explain=True)
     assert len(answer["ngrams"]) == 2048
     assert driver.answer(content, [most + " a"], explain=True) == [TOO_VARIED]
 
 
-def test_a_long_text_and_a_long_token_will_do(driver: Driver) -> None:
+def test_a_long_text_and_a_long_token_are_answered_as_by_the_reference(driver: Driver) -> None:
     texts = ["turn off the lamp " * 2000, "x" * 30000, "\ufdfa" * 3000]
     assert_alike(driver, make(), texts)
 
@@ -294,7 +296,7 @@ def test_a_long_text_and_a_long_token_will_do(driver: Driver) -> None:
         (b"\xed\xa0\x80", "\ufffd"),  # a surrogate
     ],
 )
-def test_what_is_no_utf_8_is_read_as_replacement_characters(
+def test_invalid_utf_8_is_read_as_replacement_characters(
     driver: Driver, encoded: bytes, read: str
 ) -> None:
     answer, expected = driver.answer(artifact.encode(make())[0], [encoded, read])
@@ -302,21 +304,21 @@ def test_what_is_no_utf_8_is_read_as_replacement_characters(
 
 
 def test_float_weights_and_too_many_layers_are_unsupported(driver: Driver) -> None:
-    for held in (make(first="float", later="float"), make(layers=5)):
-        assert driver.answer(artifact.encode(held)[0], []) == [UNSUPPORTED]
+    for model in (make(first="float", later="float"), make(layers=5)):
+        assert driver.answer(artifact.encode(model)[0], []) == [UNSUPPORTED]
 
 
-def test_a_layer_may_be_so_wide_that_its_products_exceed_32_bits_on_the_way(driver: Driver) -> None:
+def test_intermediate_sums_of_a_wide_layer_can_exceed_32_bits(driver: Driver) -> None:
     # All activations are 127, and so are the weights: stored ones are summed as 255 each.
     width = 1 << 17
-    held = make(Projection(functions=1, dimensions=1, stride=1, code_bits=1), units=2)
+    model = make(Projection(functions=1, dimensions=1, stride=1, code_bits=1), units=2)
     first = Layer(np.zeros((width, 1)), "ternary", *full(width, bias=1, multiplier=2**15 - 1))
     output = Layer(np.full((2, width), 127.0), "int8", np.zeros(2, dtype=np.int32))
-    held = replace(held, network=Network([first, output], scale=1e-7))
-    assert_alike(driver, held, ["lamp"])
+    model = replace(model, network=Network([first, output], scale=1e-7))
+    assert_alike(driver, model, ["lamp"])
 
 
-def test_a_newer_format_is_told_from_a_malformed_one(driver: Driver) -> None:
+def test_a_newer_format_has_another_status_than_a_malformed_file(driver: Driver) -> None:
     content = artifact.encode(make())[0]
     newer = content.replace(rb"\"format_version\":1", rb"\"format_version\":2")
     assert driver.answer(newer, []) == [NEWER]
@@ -327,7 +329,7 @@ def test_a_foreign_file_is_refused(driver: Driver, content: bytes) -> None:
     assert driver.answer(content, ["lamp"]) == [FOREIGN]
 
 
-def test_a_file_that_ends_early_is_refused_wherever_it_ends(driver: Driver) -> None:
+def test_a_truncated_file_is_refused_at_every_length(driver: Driver) -> None:
     content = artifact.encode(make(zeros=0.9, first="ternary"))[0]
     for size in range(0, len(content), 37):
         assert driver.answer(content[:size], ["lamp"]) in ([FOREIGN], [MALFORMED])
@@ -350,7 +352,7 @@ def test_an_altered_file_is_refused_or_answered_but_never_read_beyond(
         content[place] = data.draw(
             st.integers(0, 255) | st.sampled_from(list(b'0123456789[]{},:"'))
         )
-    # Only the digest, which the kernel leaves to the reference, tells some alterations.
+    # The digest, which the kernel doesn't check, is the only sign of some alterations.
     driver.answer(bytes(content), ["turn on the lamp", ""])
 
 
@@ -372,7 +374,9 @@ def test_settings_that_overflow_are_malformed(
 
 @settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
 @given(st.data())
-def test_no_number_of_a_file_leads_beyond_it(driver: Driver, data: st.DataObject) -> None:
+def test_no_number_in_a_file_makes_the_kernel_read_beyond_it(
+    driver: Driver, data: st.DataObject
+) -> None:
     content = artifact.encode(make(zeros=0.9, first="ternary"))[0]
     size = int.from_bytes(content[:8], "little")
     header = content[8 : 8 + size].decode()

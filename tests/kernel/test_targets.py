@@ -1,4 +1,4 @@
-"""The kernel on processors other than the one that the tests run on, each emulated.
+"""The kernel on other processors, each emulated.
 
 What tests/test_kernel.py demands of the kernel here, it demands of it there, too: of programs
 compiled for 64-bit ARM under Linux, and for a Cortex-M without an operating system.
@@ -25,9 +25,9 @@ from tests.kernel.test_kernel import (  # noqa: F401 (its tests, with the driver
     assert_alike,
     assert_explained_alike,
     make,
-    test_any_projection_will_do,
+    test_any_projection_is_answered_as_by_the_reference,
+    test_invalid_utf_8_is_read_as_replacement_characters,
     test_the_vectors_have_the_bits_of_the_reference,
-    test_what_is_no_utf_8_is_read_as_replacement_characters,
 )
 from tests.support.builds import DRIVER, STRICT, cached, compiled
 from tests.support.driver import Driver, EmulatedDriver
@@ -50,7 +50,7 @@ def aarch64(folder: Path) -> Driver:
 
 
 def cortex_m4(folder: Path) -> Driver:
-    """Compile it for a machine without an operating system; newlib asks the host for files."""
+    """Compile the driver for a machine without an operating system; it reads the host's files."""
     require("arm-none-eabi-gcc", "qemu-system-arm", package=CORTEX_M)
     flags = [*STRICT, "-O2", "--specs=rdimon.specs", f"-Wl,-T,{devices.MEMORY}"]
     program = cached(
@@ -74,11 +74,11 @@ def driver(
 
 @pytest.mark.parametrize("zeros", [0.0, 0.97])
 @pytest.mark.parametrize("precision", ["binary", "ternary", "int4", "int8"])
-def test_any_weights_will_do_packed_or_sparse(
+def test_any_weights_are_answered_as_by_the_reference(
     driver: Driver, precision: Precision, zeros: float
 ) -> None:
-    held = make(first=precision, later=precision, zeros=zeros, layers=4)
-    assert_alike(driver, held, TEXTS)
+    model = make(first=precision, later=precision, zeros=zeros, layers=4)
+    assert_alike(driver, model, TEXTS)
 
 
 @pytest.fixture(scope="module", params=tiers(150, 4500))
@@ -141,7 +141,7 @@ def test_an_emulator_counts_the_same_instructions_whenever_it_runs(tmp_path: Pat
 
 
 @needs_cortex_m
-def test_a_firmware_refuses_what_is_no_artifact(tmp_path: Path) -> None:
+def test_a_firmware_refuses_a_file_that_is_no_artifact(tmp_path: Path) -> None:
     (tmp_path / "foreign").write_bytes(b"PK\x03\x04" * 100)
     program = devices.firmware("cortex-m0", "-Os", tmp_path / "foreign", tmp_path)
     with pytest.raises(subprocess.CalledProcessError):
@@ -168,7 +168,7 @@ def test_scores_need_no_floating_point_and_no_variables(processor: str, tmp_path
 
 
 @needs_cortex_m
-def test_what_is_printed_of_an_artifact_adds_up(
+def test_the_printed_sizes_of_an_artifact_add_up(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.setattr(devices, "LEVELS", ("-Os",))
@@ -188,8 +188,8 @@ def test_what_is_printed_of_an_artifact_adds_up(
 
 
 @needs_cortex_m
-def test_an_artifact_that_a_device_has_no_room_for_is_told(tmp_path: Path) -> None:
-    held = make(Projection(functions=128, dimensions=64))
-    artifact.write(held, tmp_path / "large.safetensors")
+def test_an_artifact_that_does_not_fit_a_device_is_reported(tmp_path: Path) -> None:
+    model = make(Projection(functions=128, dimensions=64))
+    artifact.write(model, tmp_path / "large.safetensors")
     with pytest.raises(NeuralbitsError, match=r"large\.safetensors can't be used .*memory\.ld"):
         devices.print_artifacts([tmp_path / "large.safetensors"], [""], tmp_path)

@@ -1,7 +1,7 @@
-"""The kernel under Valgrind: it reads no uninitialised memory, and leaks nothing.
+"""The kernel under Valgrind: it reads no uninitialised byte, and leaks no memory.
 
-AddressSanitizer (test_kernel.py) detects accesses beyond a buffer, but not a decision that depends
-on uninitialised bytes of the scratch buffer.
+AddressSanitizer (test_kernel.py) finds accesses beyond a buffer, but not a branch that depends on
+uninitialised bytes of the scratch buffer.
 """
 
 import subprocess
@@ -38,7 +38,7 @@ def driver() -> Path:
 def check(
     driver: Path, content: bytes, folder: Path, texts: Sequence[bytes] = GIVEN, *arguments: str
 ) -> list[bytes]:
-    """Return what the kernel says under Valgrind, which has nothing to say."""
+    """Return the kernel's output under Valgrind, which must report no error."""
     path = folder / "model.safetensors"
     path.write_bytes(content)
     given = b"".join(len(text).to_bytes(4, "little") + text for text in texts)
@@ -54,7 +54,7 @@ def check(
 
 
 def some(values: Sequence[Any], of: int) -> list[Any]:
-    """Every so many of some values, and in the long tier all."""
+    """Return every ``of``-th value, and all values in the long tier."""
     return [
         value if index % of == 0 else pytest.param(value, marks=pytest.mark.long)
         for index, value in enumerate(values)

@@ -41,7 +41,7 @@ def test_evaluate_measures_an_artifact_on_a_file(artifact_path: Path, tmp_path: 
         (["train", "--output", "nowhere/x.safetensors"], "nowhere"),
     ],
 )
-def test_what_a_user_can_fix_is_one_sentence(
+def test_an_error_that_a_user_can_fix_is_one_line(
     arguments: list[str], sentence: str, artifact_path: Path
 ) -> None:
     error = refusal(*[artifact_path if a == "ARTIFACT" else a for a in arguments])

@@ -1,4 +1,4 @@
-"""The file: docs/artifact.md."""
+"""The artifact's file format: docs/artifact.md."""
 
 import json
 import os
@@ -29,24 +29,24 @@ Tensors = dict[str, Any]
 
 
 def forged(change: Callable[[Settings, Tensors], object]) -> bytes:
-    """Return a changed artifact with a correct digest."""
+    """Return an artifact with a change and a valid digest, as a hostile writer makes it."""
     tensors = safetensors.numpy.load(CONTENT)
     header = json.loads(CONTENT[8 : 8 + struct.unpack("<Q", CONTENT[:8])[0]])
     content = json.loads(header["__metadata__"]["neuralbits"])
     del content["digest"]
     change(content, tensors)
-    held = {name: Tensor(t.dtype.str, t.shape, t.tobytes()) for name, t in tensors.items()}
-    content["digest"] = manifest.digest_of(held, content)
+    stored = {name: Tensor(t.dtype.str, t.shape, t.tobytes()) for name, t in tensors.items()}
+    content["digest"] = manifest.digest_of(stored, content)
     text = json.dumps(content, separators=(",", ":"))
     return safetensors.numpy.save(tensors, metadata={"neuralbits": text})
 
 
 def packed(labels: str) -> Any:
-    """Compress labels as an artifact holds them, or what is none."""
+    """Compress text as an artifact's labels, valid or not."""
     return np.frombuffer(zlib.compress(labels.encode()), dtype=np.uint8)
 
 
-def test_what_is_written_is_read(tmp_path: Path) -> None:
+def test_reading_returns_the_written_artifact(tmp_path: Path) -> None:
     made = artifact.write(make_artifact(), tmp_path / "a.safetensors")
     read = artifact.read(tmp_path / "a.safetensors")
     assert (read.projection, read.labels, read.temperature, read.threshold) == (
@@ -61,15 +61,15 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     ).classify_batch(texts)
 
 
-def test_equal_artifacts_are_equal_byte_for_byte_in_every_process() -> None:
+def test_equal_artifacts_have_equal_bytes_in_every_process() -> None:
     script = f"from {__name__} import DIGEST, CONTENT; print(DIGEST, hash(CONTENT) and '')"
     environment = os.environ | {"PYTHONHASHSEED": "7"}
-    told = subprocess.check_output([sys.executable, "-c", script], cwd=ROOT, env=environment)
-    assert told.decode().split() == [DIGEST]
+    output = subprocess.check_output([sys.executable, "-c", script], cwd=ROOT, env=environment)
+    assert output.decode().split() == [DIGEST]
     assert artifact.encode(make_artifact())[0] == CONTENT
 
 
-def test_nothing_but_what_inference_needs_is_in_the_file() -> None:
+def test_the_file_has_only_the_tensors_of_inference() -> None:
     assert sorted(safetensors.numpy.load(CONTENT)) == [
         "labels",
         "layers.0.bias",
@@ -116,7 +116,7 @@ def test_a_file_of_random_bytes_is_refused(content: bytes) -> None:
     ),
 )
 @settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
-def test_a_hostile_writer_gets_an_error_or_a_working_artifact(
+def test_a_hostile_file_is_refused_or_works(
     path: tuple[Any, ...], data: st.DataObject, value: Any
 ) -> None:
     def change(content: Settings, tensors: Tensors) -> None:
@@ -215,7 +215,7 @@ FORGERIES = [
 ]
 
 
-def test_what_a_file_says_of_itself_is_shown_escaped_and_cut() -> None:
+def test_errors_escape_and_cut_the_text_of_a_file() -> None:
     names: list[Callable[[Settings, Tensors], object]] = [
         lambda s, t: t.update({"\x1b[2J" * 9999: t["labels"]}),
         lambda s, t: s.update({"threshold": "\x1b[2J" * 9999}),
@@ -230,7 +230,7 @@ def test_what_a_file_says_of_itself_is_shown_escaped_and_cut() -> None:
 
 
 @pytest.mark.parametrize(("change", "sentence"), FORGERIES)
-def test_a_malformed_file_is_refused_with_a_sentence_that_says_how(
+def test_a_malformed_file_is_refused_with_the_reason(
     change: Callable[[Settings, Tensors], object], sentence: str
 ) -> None:
     with pytest.raises(ArtifactError) as caught:
@@ -246,7 +246,9 @@ def test_a_foreign_safetensors_file_is_refused() -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_an_artifact_that_holds_no_number_is_not_written(value: float, tmp_path: Path) -> None:
+def test_an_artifact_with_a_number_that_is_not_finite_is_not_written(
+    value: float, tmp_path: Path
+) -> None:
     made = make_artifact()
     for broken in (
         replace(made, temperature=value),
@@ -266,7 +268,7 @@ def test_a_missing_file_and_a_folder_are_refused_by_name(tmp_path: Path) -> None
         artifact.read(tmp_path)
 
 
-def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     path.write_bytes(b"before")
     broken: Artifact = replace(make_artifact(), labels=("only one",))
@@ -276,7 +278,7 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_an_artifact_replaces_another_at_one_moment(tmp_path: Path) -> None:
+def test_an_artifact_replaces_another_atomically(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     artifact.write(make_artifact(), path)
     with path.open("rb") as opened_before:

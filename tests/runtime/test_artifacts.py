@@ -1,4 +1,4 @@
-"""The shipped artifacts, and what their cards say of them."""
+"""The shipped artifacts and their model cards."""
 
 from pathlib import Path
 
@@ -19,14 +19,14 @@ def test_an_artifact_fits_64_kib_with_everything_in_it(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ARTIFACTS, ids=lambda path: path.stem)
-def test_its_card_is_of_this_very_file(path: Path) -> None:
+def test_a_model_card_has_the_digest_and_the_accuracy_of_its_artifact(path: Path) -> None:
     artifact = read(path)
     card = path.with_suffix(".md").read_text()
     assert artifact.digest in card
     assert f"{artifact.provenance['metrics']['test']['accuracy']:.2%}".replace("%", " %") in card
 
 
-def test_the_shipped_ones_are_these() -> None:
+def test_two_artifacts_are_shipped() -> None:
     assert [path.stem for path in ARTIFACTS] == ["clinc150", "home-assistant-en"]
 
 

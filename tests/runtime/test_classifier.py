@@ -1,4 +1,4 @@
-"""What a user holds."""
+"""The classifier: classify, classify_batch, scores, and loading."""
 
 import copy
 import mmap
@@ -21,8 +21,8 @@ from neuralbits.network import margin
 from tests.support.homes import UTTERANCES, make_artifact
 
 
-def by_kernel(held: Artifact) -> Classifier:
-    return Classifier(held.manifest, kernel.Kernel(artifact.encode(held)[0], held.labels))
+def by_kernel(model: Artifact) -> Classifier:
+    return Classifier(model.manifest, kernel.Kernel(artifact.encode(model)[0], model.labels))
 
 
 ENGINES = [reference.classifier, by_kernel] if kernel.COMPILED else [reference.classifier]
@@ -47,7 +47,9 @@ def test_the_kernel_is_compiled_where_there_is_a_compiler() -> None:
     ("text", "intent"),
     [("turn of teh lamp", "turn_off"), ("TURN ON the light!", "turn_on"), ("jazz", "play_music")],
 )
-def test_it_recognises_what_it_has_not_seen(classifier: Classifier, text: str, intent: str) -> None:
+def test_a_text_that_is_not_in_the_training_data_is_recognised(
+    classifier: Classifier, text: str, intent: str
+) -> None:
     assert classifier.classify(text).intent == intent
 
 
@@ -56,12 +58,12 @@ def test_a_loaded_artifact_classifies_as_the_one_that_was_written(
 ) -> None:
     loaded = neuralbits.load(artifact_path)
     assert loaded.classify("dim the lamp", 3) == CLASSIFIERS[-1].classify("dim the lamp", 3)
-    said = replace(loaded.manifest, digest="", size=0)
-    assert said == make_artifact().manifest
+    expected = replace(loaded.manifest, digest="", size=0)
+    assert expected == make_artifact().manifest
 
 
 @given(TEXTS, st.integers(1, 8))
-def test_kernel_and_reference_say_the_same(texts: list[str], top_k: int) -> None:
+def test_kernel_and_reference_agree(texts: list[str], top_k: int) -> None:
     first, *others = [classifier.classify_batch(texts, top_k) for classifier in CLASSIFIERS]
     for other in others:
         for one, two in zip(first, other, strict=True):
@@ -151,7 +153,7 @@ def test_a_copy_predicts_the_same_by_the_same_backend(
     assert other.classify_batch(texts, 3) == classifier.classify_batch(texts, 3)
 
 
-def test_processes_that_are_spawned_may_share_it() -> None:
+def test_spawned_processes_can_use_a_classifier() -> None:
     texts = [text for texts in UTTERANCES.values() for text in texts][:4]
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         assert pool.map(CLASSIFIERS[-1].classify, texts) == CLASSIFIERS[-1].classify_batch(texts)
@@ -167,13 +169,13 @@ def test_a_batch_may_be_any_iterable(classifier: Classifier) -> None:
 
 
 @of_each_engine
-def test_it_names_its_intents_and_itself(classifier: Classifier) -> None:
+def test_a_classifier_has_labels_and_a_repr(classifier: Classifier) -> None:
     assert classifier.labels == classifier.manifest.labels
     assert repr(classifier).startswith("<Classifier: 6 intents, ")
     assert classifier.backend in repr(classifier)
 
 
-def test_any_bytes_are_loaded(artifact_path: Path) -> None:
+def test_loads_takes_any_buffer(artifact_path: Path) -> None:
     content = artifact_path.read_bytes()
     expected = neuralbits.loads(content).classify("play jazz")
     with (
@@ -188,7 +190,7 @@ def test_any_bytes_are_loaded(artifact_path: Path) -> None:
 
 
 @of_each_engine
-def test_no_texts_have_no_predictions(classifier: Classifier) -> None:
+def test_an_empty_batch_gives_no_predictions(classifier: Classifier) -> None:
     assert classifier.classify_batch([]) == []
 
 
@@ -206,6 +208,6 @@ def test_wrong_arguments_are_refused(classifier: Classifier) -> None:
         classifier.classify_batch(["lamp"], threads=0)
 
 
-def test_loading_what_is_no_artifact_is_refused() -> None:
+def test_loading_another_file_is_refused() -> None:
     with pytest.raises(neuralbits.ArtifactError, match=r"test_classifier\.py as an artifact"):
         neuralbits.load(__file__)

@@ -31,7 +31,7 @@ COMMANDS = (
 )
 
 
-def test_it_tells_its_version_and_its_backend() -> None:
+def test_version_prints_the_version_and_the_backend() -> None:
     assert run("--version") == f"neuralbits {neuralbits.__version__} ({neuralbits.backend()})\n"
 
 
@@ -42,7 +42,7 @@ def test_help_summarizes_each_command_on_a_line() -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_help_of_a_command_has_an_example_and_cuts_nothing(
+def test_a_commands_help_has_an_example_and_truncates_nothing(
     command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown = CliRunner().invoke(command_line(), [command, "--help"], env={"COLUMNS": "80"}).output
@@ -64,7 +64,7 @@ def test_output_is_written_in_any_encoding(encoding: str, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_full_output_is_one_sentence(unbuffered: str) -> None:
+def test_a_full_standard_output_gives_a_one_line_error(unbuffered: str) -> None:
     for arguments in (["--help"], ["models"], ["inspect", "home-assistant-en"]):
         with Path("/dev/full").open("w") as full:
             done = subprocess.run(
@@ -122,17 +122,17 @@ def test_without_typer_the_command_says_what_to_install() -> None:
     assert error == ("neuralbits: the command line needs typer: pip install 'neuralbits[cli]'\n")
 
 
-def test_it_runs_as_a_module() -> None:
+def test_the_package_runs_as_a_module() -> None:
     assert "home-assistant-en" in run("models", command=[sys.executable, "-m", "neuralbits"])
 
 
-def test_models_lists_what_is_shipped_by_name() -> None:
+def test_models_lists_the_shipped_artifacts() -> None:
     listed = [json.loads(line) for line in run("models", "--json").splitlines()]
     assert {each["name"] for each in listed} >= {"home-assistant-en", "clinc150"}
     assert all(Path(each["path"]).stat().st_size == each["size"] for each in listed)
 
 
-def test_a_slow_backend_is_named_on_standard_error(artifact_path: Path) -> None:
+def test_the_slow_backend_is_noted_on_standard_error(artifact_path: Path) -> None:
     script = (
         "import sys; sys.modules['neuralbits._kernel'] = None;"
         "from neuralbits.cli import main; main()"
@@ -143,17 +143,17 @@ def test_a_slow_backend_is_named_on_standard_error(artifact_path: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_classify_names_the_likeliest_intents(artifact_path: Path) -> None:
+def test_classify_lists_the_likeliest_intents(artifact_path: Path) -> None:
     first, *ranked = run("classify", artifact_path, "turn of teh lamp", "--top-k", 2).splitlines()
     assert first == "turn of teh lamp"
     assert [line.split()[-1] for line in ranked] == ["turn_off", "turn_on"]
 
 
-def test_classify_says_what_is_out_of_scope(artifact_path: Path) -> None:
+def test_classify_marks_out_of_scope_texts(artifact_path: Path) -> None:
     assert run("classify", artifact_path, "").startswith("  (out of scope)\n")
 
 
-def test_classify_prints_one_json_object_a_text(artifact_path: Path) -> None:
+def test_classify_prints_one_json_object_per_text(artifact_path: Path) -> None:
     lines = run("classify", artifact_path, "lights on", "play jazz", "--json").splitlines()
     predictions = [json.loads(line) for line in lines]
     assert [p["text"] for p in predictions] == ["lights on", "play jazz"]
@@ -161,7 +161,7 @@ def test_classify_prints_one_json_object_a_text(artifact_path: Path) -> None:
     assert predictions[0]["intents"][0]["confidence"] == predictions[0]["confidence"]
 
 
-def test_classify_names_the_ngrams_that_spoke_for_an_intent_and_against_it(
+def test_classify_lists_the_strongest_ngrams_of_an_explanation(
     artifact_path: Path,
 ) -> None:
     explained = neuralbits.load(artifact_path).explain("turn of teh lamp")
@@ -174,22 +174,22 @@ def test_classify_names_the_ngrams_that_spoke_for_an_intent_and_against_it(
     assert json.loads(answer)["explanation"] == json.loads(json.dumps(asdict(explained)))
 
 
-def test_classify_says_that_a_text_is_too_varied_to_be_explained(artifact_path: Path) -> None:
+def test_classify_refuses_to_explain_a_text_with_too_many_ngrams(artifact_path: Path) -> None:
     varied = "".join(map(chr, range(0x4E00, 0x5300)))
     error = run("classify", artifact_path, varied, "--explain", code=1)
     assert error.startswith("neuralbits: the text has more than 2,048 different n-grams")
     assert error.count("\n") == 1
 
 
-def test_inspect_shows_what_the_artifact_holds(artifact_path: Path) -> None:
+def test_inspect_prints_the_artifacts_size_intents_and_layers(artifact_path: Path) -> None:
     shown = run("inspect", artifact_path)
     assert f"{artifact_path.stat().st_size:,} bytes" in shown
     assert '6: "turn_on", "turn_off"' in shown
     assert "1024 → 6, binary, 0% zeros" in shown
     assert "6 → 6, int8, 83% zeros" in shown
-    held = json.loads(run("inspect", artifact_path, "--json"))
-    assert held["labels"] == list(UTTERANCES)
-    assert held["size"] == artifact_path.stat().st_size
+    facts = json.loads(run("inspect", artifact_path, "--json"))
+    assert facts["labels"] == list(UTTERANCES)
+    assert facts["size"] == artifact_path.stat().st_size
 
 
 def test_score_adds_predictions_to_a_table(artifact_path: Path, tmp_path: Path) -> None:
@@ -211,7 +211,7 @@ def test_score_adds_predictions_to_a_table(artifact_path: Path, tmp_path: Path) 
         (["score", "ARTIFACT", "none.csv", "out.csv"], "none.csv"),
     ],
 )
-def test_what_a_user_can_fix_is_one_sentence(
+def test_an_error_that_a_user_can_fix_is_one_line(
     arguments: list[str], sentence: str, artifact_path: Path
 ) -> None:
     error = refusal(*[artifact_path if a == "ARTIFACT" else a for a in arguments])
@@ -220,7 +220,7 @@ def test_what_a_user_can_fix_is_one_sentence(
     assert error.count("\n") == 1
 
 
-def test_classifying_imports_nothing_that_trains_or_serves(artifact_path: Path) -> None:
+def test_classifying_imports_no_training_or_serving_packages(artifact_path: Path) -> None:
     script = (
         "import sys; from neuralbits.cli import command_line;"
         f"command_line()(['classify', {str(artifact_path)!r}, 'lights on'], standalone_mode=False);"

@@ -1,4 +1,4 @@
-"""Explanations: what leaving an n-gram out changes, by the reference and by the kernel."""
+"""Explanations: the influence of each n-gram, by the reference and by the kernel."""
 
 import math
 import time
@@ -46,25 +46,25 @@ PROJECTIONS = [
 ]
 
 
-def observed(held: Artifact, text: str) -> list[tuple[str, str]]:
-    """Every occurrence of an n-gram, by family and string."""
-    found = tokens(text)
+def extracted(model: Artifact, text: str) -> list[tuple[str, str]]:
+    """Return every occurrence of an n-gram, by family and string."""
+    words = tokens(text)
     return [
         (family, ngram)
         for family in FAMILIES
-        if family in held.projection.families
-        for ngram, _, _ in FAMILIES[family](found)
+        if family in model.projection.families
+        for ngram, _, _ in FAMILIES[family](words)
     ]
 
 
-def odds(held: Artifact, features: list[int]) -> tuple[int, list[float]]:
-    """Score features by themselves; return the likeliest intent and each intent's log-odds.
+def odds(model: Artifact, features: list[int]) -> tuple[int, list[float]]:
+    """Score features with plain Python; return the likeliest intent and each intent's log-odds.
 
     The longest way: no votes are taken back, and probabilities are added up as Python adds them.
     """
-    bits = held.projection.project(np.array(features, dtype=np.uint32))
-    (scores,) = held.network.scores(bits[None])
-    logits = [float(score) * (held.network.scale / held.temperature) for score in scores]
+    bits = model.projection.project(np.array(features, dtype=np.uint32))
+    (scores,) = model.network.scores(bits[None])
+    logits = [float(score) * (model.network.scale / model.temperature) for score in scores]
     every = []
     for place, logit in enumerate(logits):
         others = [each for other, each in enumerate(logits) if other != place]
@@ -73,26 +73,26 @@ def odds(held: Artifact, features: list[int]) -> tuple[int, list[float]]:
     return logits.index(max(logits)), every
 
 
-def left_out(held: Artifact, text: str) -> dict[tuple[str, str], float]:
-    """The influence of each n-gram, by scoring all the others."""
-    every = observed(held, text)
+def left_out(model: Artifact, text: str) -> dict[tuple[str, str], float]:
+    """Compute the influence of each n-gram by scoring all other n-grams."""
+    every = extracted(model, text)
     hashed = {each: ngrams.feature(each[1], each[0]) for each in every}
-    intent, whole = odds(held, [hashed[each] for each in every])
+    intent, with_all = odds(model, [hashed[each] for each in every])
     return {
-        ngram: whole[intent]
-        - odds(held, [hashed[each] for each in every if each != ngram])[1][intent]
+        ngram: with_all[intent]
+        - odds(model, [hashed[each] for each in every if each != ngram])[1][intent]
         for ngram in dict.fromkeys(every)
     }
 
 
 def influences(explained: Explanation) -> dict[tuple[str, str], float]:
-    found = {(each.family, each.ngram): each.influence for each in explained.ngrams}
-    assert len(found) == len(explained.ngrams)  # each once
-    return found
+    by_ngram = {(each.family, each.ngram): each.influence for each in explained.ngrams}
+    assert len(by_ngram) == len(explained.ngrams)  # no n-gram twice
+    return by_ngram
 
 
 def assert_alike(one: Explanation, other: Explanation) -> None:
-    """Check that explanations are the same, but for the last digits of their influences."""
+    """Check that explanations are equal, up to the last digits of the influences."""
     assert replace(one, ngrams=()) == replace(other, ngrams=())
     assert influences(one) == pytest.approx(influences(other), rel=1e-9, abs=1e-9)
 
@@ -100,28 +100,28 @@ def assert_alike(one: Explanation, other: Explanation) -> None:
 @on_each_engine
 @pytest.mark.parametrize("name", SHIPPED)
 @pytest.mark.parametrize("text", ["turn of teh lamp", "what's up, is it 20°?", "ab ab ab"])
-def test_an_influence_is_what_leaving_the_ngram_out_takes(
+def test_an_influence_is_the_change_when_the_ngram_is_left_out(
     engine: Callable[[Artifact], Classifier], name: str, text: str
 ) -> None:
-    held = SHIPPED[name]
-    found = influences(engine(held).explain(text))
-    assert found == pytest.approx(left_out(held, text), rel=1e-9, abs=1e-9)
-    assert min(found.values()) < 0 < max(found.values())
+    model = SHIPPED[name]
+    by_ngram = influences(engine(model).explain(text))
+    assert by_ngram == pytest.approx(left_out(model, text), rel=1e-9, abs=1e-9)
+    assert min(by_ngram.values()) < 0 < max(by_ngram.values())
 
 
 @on_each_engine
 @settings(deadline=None)
 @given(text=TEXTS)
-def test_every_ngram_is_named_once_the_strongest_first(
+def test_each_ngram_is_listed_once_in_order_of_strength(
     engine: Callable[[Artifact], Classifier], text: str
 ) -> None:
-    held = make(Projection(4, 16, stride=2, families=tuple(FAMILIES)))
-    explained = engine(held).explain(text)
-    assert influences(explained).keys() == set(observed(held, text))
+    model = make(Projection(4, 16, stride=2, families=tuple(FAMILIES)))
+    explained = engine(model).explain(text)
+    assert influences(explained).keys() == set(extracted(model, text))
     sizes = [abs(each.influence) for each in explained.ngrams]
     assert sizes == sorted(sizes, reverse=True)
-    # Equals stand as they were observed.
-    order = {each: place for place, each in enumerate(dict.fromkeys(observed(held, text)))}
+    # Equal influences are in the order of extraction.
+    order = {each: place for place, each in enumerate(dict.fromkeys(extracted(model, text)))}
     places = [(-abs(each.influence), order[each.family, each.ngram]) for each in explained.ngrams]
     assert places == sorted(places)
 
@@ -149,8 +149,8 @@ def test_any_text_is_explained_alike(text: str, name: str) -> None:
 @given(text=TEXTS)
 def test_any_projection_is_explained_alike(projection: Projection, text: str) -> None:
     for layers in (1, 3):
-        held = make(projection, layers=layers)
-        assert_alike(by_kernel(held).explain(text), by_numpy.classifier(held).explain(text))
+        model = make(projection, layers=layers)
+        assert_alike(by_kernel(model).explain(text), by_numpy.classifier(model).explain(text))
 
 
 @needs_kernel
@@ -184,7 +184,7 @@ def test_the_bits_are_those_of_the_projection(
 
 @on_each_engine
 @pytest.mark.parametrize("text", ["", " \n", "?!", "\u200b"])
-def test_a_text_without_tokens_has_nothing_that_speaks(
+def test_a_text_without_tokens_has_no_influences(
     engine: Callable[[Artifact], Classifier], text: str
 ) -> None:
     explained = engine(make_artifact()).explain(text)
@@ -194,14 +194,14 @@ def test_a_text_without_tokens_has_nothing_that_speaks(
 
 
 @on_each_engine
-def test_the_only_ngram_speaks_against_what_no_text_at_all_would_be(
+def test_the_influence_of_the_only_ngram_compares_with_the_empty_text(
     engine: Callable[[Artifact], Classifier],
 ) -> None:
-    held = replace(make_artifact(), projection=Projection(16, 64, stride=4, families=("words",)))
-    (only,) = engine(held).explain("Lamp!").ngrams
+    model = replace(make_artifact(), projection=Projection(16, 64, stride=4, families=("words",)))
+    (only,) = engine(model).explain("Lamp!").ngrams
     assert (only.ngram, only.family) == ("lamp", "words")
-    intent, whole = odds(held, [ngrams.feature("lamp", "words")])
-    assert only.influence == pytest.approx(whole[intent] - odds(held, [])[1][intent])
+    intent, with_all = odds(model, [ngrams.feature("lamp", "words")])
+    assert only.influence == pytest.approx(with_all[intent] - odds(model, [])[1][intent])
 
 
 @on_each_engine
@@ -214,19 +214,21 @@ def test_a_lone_surrogate_is_a_replacement_character(
 
 
 @on_each_engine
-def test_ngrams_that_share_a_feature_stay_two(engine: Callable[[Artifact], Classifier]) -> None:
+def test_ngrams_with_the_same_hash_have_two_entries(
+    engine: Callable[[Artifact], Classifier],
+) -> None:
     one, other = collision()
-    held = replace(make_artifact(), projection=Projection(16, 64, stride=4, families=("words",)))
+    model = replace(make_artifact(), projection=Projection(16, 64, stride=4, families=("words",)))
     assert ngrams.feature(one, "words") == ngrams.feature(other, "words")
     text = f"{one} {one} {other} lamp"
-    found = influences(engine(held).explain(text))
-    assert found == pytest.approx(left_out(held, text), rel=1e-9)
-    assert len(found) == 3
-    assert found["words", one] != found["words", other]  # which occurs once
+    by_ngram = influences(engine(model).explain(text))
+    assert by_ngram == pytest.approx(left_out(model, text), rel=1e-9)
+    assert len(by_ngram) == 3
+    assert by_ngram["words", one] != by_ngram["words", other]  # which occurs once
 
 
 def collision() -> tuple[str, str]:
-    """Return two words of one hash; among 300,000 there are some."""
+    """Return two words with the same hash, out of 300,000 words."""
     seen: dict[int, str] = {}
     letters = str.maketrans("0123456789", "abcdefghij")
     for number in range(300_000):
@@ -249,7 +251,7 @@ def test_confidences_that_round_to_one_have_finite_influences(
 
 
 @on_each_engine
-def test_where_there_is_one_intent_nothing_has_an_influence(
+def test_with_one_intent_every_influence_is_0(
     engine: Callable[[Artifact], Classifier],
 ) -> None:
     explained = engine(make(units=1)).explain("turn on the lamp")
@@ -257,7 +259,7 @@ def test_where_there_is_one_intent_nothing_has_an_influence(
 
 
 @on_each_engine
-def test_a_text_of_too_many_ngrams_is_refused_in_a_sentence(
+def test_a_text_with_too_many_ngrams_is_refused(
     engine: Callable[[Artifact], Classifier],
 ) -> None:
     classifier = engine(
@@ -296,19 +298,21 @@ def test_it_takes_milliseconds_whatever_the_text(name: str) -> None:
 
 
 @on_each_engine
-def test_what_is_no_text_is_refused(engine: Callable[[Artifact], Classifier]) -> None:
+def test_explaining_another_type_than_a_string_is_refused(
+    engine: Callable[[Artifact], Classifier],
+) -> None:
     with pytest.raises(TypeError, match="the text is of type int, not a string"):
         engine(make_artifact()).explain(5)  # type: ignore[arg-type]
 
 
 def test_float_weights_are_explained_by_the_reference(tmp_path: Path) -> None:
-    held = make_artifact()
-    first, output = held.network.layers
+    model = make_artifact()
+    first, output = model.network.layers
     layers = [first, replace(output, precision="float", bias=output.bias.astype(np.float32))]
-    floating = replace(held, network=replace(held.network, layers=layers))
+    floating = replace(model, network=replace(model.network, layers=layers))
     artifact.write(floating, tmp_path / "float.safetensors")
     explained = neuralbits.load(tmp_path / "float.safetensors").explain("lights on")
-    assert_alike(explained, by_numpy.classifier(held).explain("lights on"))
+    assert_alike(explained, by_numpy.classifier(model).explain("lights on"))
 
 
 def test_log_odds_are_those_of_the_probabilities() -> None:
@@ -320,8 +324,8 @@ def test_log_odds_are_those_of_the_probabilities() -> None:
 
 
 def test_ngrams_are_counted_in_the_order_of_the_families() -> None:
-    found = ngrams.counted(["a", "b", "a"], ("skip_bigrams", "words"))
-    assert list(found.items()) == [
+    by_ngram = ngrams.counted(["a", "b", "a"], ("skip_bigrams", "words"))
+    assert list(by_ngram.items()) == [
         (("words", "a"), 2),
         (("words", "b"), 1),
         (("skip_bigrams", "a a"), 1),

@@ -1,4 +1,4 @@
-"""Exports, run as a user runs them: by a C compiler, in Node, and in a browser."""
+"""Exports, run by a C compiler, in Node, and in a browser."""
 
 import functools
 import http.server
@@ -49,21 +49,21 @@ needs_node = needs("node", package="nodejs")
 needs_make = needs("make", package="make")
 
 
-def written(held: artifact.Artifact, path: Path) -> Path:
-    artifact.write(held, path)
+def written(model: artifact.Artifact, path: Path) -> Path:
+    artifact.write(model, path)
     return path
 
 
 def expected(path: Path, texts: Sequence[str], top_k: int) -> list[Any]:
-    """What Python answers, as JSON."""
+    """Return the predictions of Python as JSON."""
     predictions = neuralbits.load(path).classify_batch(texts, top_k)
     return json.loads(json.dumps([asdict(each) for each in predictions]))  # type: ignore[no-any-return]
 
 
-def assert_alike(found: list[Any], wanted: list[Any], **tolerance: float) -> None:
-    """Check that predictions are the same but for the last digits of their confidences."""
-    assert len(found) == len(wanted)
-    for one, other in zip(found, wanted, strict=True):
+def assert_alike(answers: list[Any], wanted: list[Any], **tolerance: float) -> None:
+    """Check that predictions are equal, up to the last digits of the confidences."""
+    assert len(answers) == len(wanted)
+    for one, other in zip(answers, wanted, strict=True):
         assert one.keys() == other.keys()
         assert one["intent"] == other["intent"]
         assert one["in_scope"] is other["in_scope"]
@@ -78,7 +78,7 @@ def assert_alike(found: list[Any], wanted: list[Any], **tolerance: float) -> Non
 
 
 def compiled(folder: Path, compiler: str = "cc", optimised: str = "-O0") -> Path:
-    """Compile an export as its first lines say, and allow no warning."""
+    """Compile an export by the command in main.c, with warnings as errors."""
     program = folder / "classify"
     sources = sorted(folder.glob("*.c"))
     subprocess.run([compiler, *STRICT, optimised, *sources, "-o", program], check=True)
@@ -86,40 +86,40 @@ def compiled(folder: Path, compiler: str = "cc", optimised: str = "-O0") -> Path
 
 
 @pytest.mark.parametrize(("path", "compiler"), [(SHIPPED[0], "cc"), (SHIPPED[1], "clang")])
-def test_as_c_it_answers_as_python_does(path: Path, compiler: str, tmp_path: Path) -> None:
+def test_the_c_export_answers_as_python_does(path: Path, compiler: str, tmp_path: Path) -> None:
     require(compiler, package="gcc libc6-dev" if compiler == "cc" else "clang libc6-dev")
     export.export(path, "c", tmp_path / "c")
     program = compiled(tmp_path / "c", compiler, "-O2")
     ran = subprocess.run([program, *TEXTS], capture_output=True, text=True, check=True)
     lines = ran.stdout.splitlines()
-    found = [json.loads(line) for line in lines]
-    assert [each.pop("text") for each in found] == TEXTS
-    assert_alike(found, expected(path, TEXTS, top_k=3), abs_tol=1e-9)
+    answers = [json.loads(line) for line in lines]
+    assert [each.pop("text") for each in answers] == TEXTS
+    assert_alike(answers, expected(path, TEXTS, top_k=3), abs_tol=1e-9)
     # The lines are those of `neuralbits classify --json`, down to how a number is written.
     assert lines == [json.dumps(json.loads(line), ensure_ascii=False) for line in lines]
     printed = run("classify", path, "turn of teh lamp", "--json")
     assert list(json.loads(printed)) == list(json.loads(lines[0]))
 
-    whole = [text for text in TEXTS if "\n" not in text]
-    ran = subprocess.run([program], input="\n".join(whole), capture_output=True, text=True)
-    assert [json.loads(line)["text"] for line in ran.stdout.splitlines()] == whole
+    complete = [text for text in TEXTS if "\n" not in text]
+    ran = subprocess.run([program], input="\n".join(complete), capture_output=True, text=True)
+    assert [json.loads(line)["text"] for line in ran.stdout.splitlines()] == complete
 
 
 @needs_compiler
-def test_intents_of_any_name_become_strings_of_c(tmp_path: Path) -> None:
+def test_intents_of_any_name_become_c_strings(tmp_path: Path) -> None:
     labels = ('say "no"', "what??/ now??'", "größe1", "한국어", "back\\slash", "%s7")
     path = written(replace(make_artifact(), labels=labels), tmp_path / "odd.safetensors")
     export.export(path, "c", tmp_path / "c")
     ran = subprocess.run(
         [compiled(tmp_path / "c"), *TEXTS], capture_output=True, text=True, check=True
     )
-    found = [json.loads(line)["intent"] for line in ran.stdout.splitlines()]
-    assert found == [each["intent"] for each in expected(path, TEXTS, top_k=1)]
-    assert set(labels) == set(found)
+    answers = [json.loads(line)["intent"] for line in ran.stdout.splitlines()]
+    assert answers == [each["intent"] for each in expected(path, TEXTS, top_k=1)]
+    assert set(labels) == set(answers)
 
 
 @needs_compiler
-def test_the_header_knows_how_much_scratch_the_kernel_takes(tmp_path: Path) -> None:
+def test_the_header_has_the_size_of_the_scratch_buffer(tmp_path: Path) -> None:
     projections = [
         Projection(functions=1, dimensions=1, stride=1, code_bits=1),
         Projection(functions=16, dimensions=64, stride=4, removed=(0, 3, 4, 15)),
@@ -158,18 +158,18 @@ def test_the_header_knows_how_much_scratch_the_kernel_takes(tmp_path: Path) -> N
         *(("neuralbits", "m_neuralbits"), ("한국어", "m___")),
     ],
 )
-def test_a_file_becomes_a_name_of_c(stem: str, name: str) -> None:
+def test_a_file_name_becomes_a_c_identifier(stem: str, name: str) -> None:
     assert export.identifier(stem) == name
 
 
 @needs_compiler
 @pytest.mark.parametrize("stem", ["neuralbits", "Neuralbits-model", "unicode", "main"])
-def test_no_name_of_an_artifact_clashes_with_the_kernels(stem: str, tmp_path: Path) -> None:
+def test_no_identifier_of_an_artifact_clashes_with_the_kernels(stem: str, tmp_path: Path) -> None:
     path = written(make_artifact(), tmp_path / f"{stem}.safetensors")
     export.export(path, "c", tmp_path / "c")
     ran = subprocess.run([compiled(tmp_path / "c"), *TEXTS[:3]], capture_output=True, check=True)
-    found = [json.loads(line)["intent"] for line in ran.stdout.splitlines()]
-    assert found == [each["intent"] for each in expected(path, TEXTS[:3], top_k=1)]
+    answers = [json.loads(line)["intent"] for line in ran.stdout.splitlines()]
+    assert answers == [each["intent"] for each in expected(path, TEXTS[:3], top_k=1)]
 
 
 def test_a_second_artifact_with_the_same_name_in_c_is_refused(tmp_path: Path) -> None:
@@ -217,8 +217,8 @@ def answers_in_node(path: Path, texts: Sequence[str], top_k: int, folder: Path) 
 def test_in_node_it_answers_as_python_does(path: Path, tmp_path: Path) -> None:
     texts = [*TEXTS, "a\nb", "a\0b", "\ud800 lamp \udfff", "turn on " * 100_000]
     for top_k in (1, 3):
-        found = answers_in_node(path, texts, top_k, tmp_path / str(top_k))
-        assert_alike(found, expected(path, texts, top_k), abs_tol=1e-9)
+        answers = answers_in_node(path, texts, top_k, tmp_path / str(top_k))
+        assert_alike(answers, expected(path, texts, top_k), abs_tol=1e-9)
 
 
 EXPLAINER = DRIVER.replace("classifier.classify(text, Number(topK))", "classifier.explain(text)")
@@ -247,9 +247,9 @@ def test_in_node_any_projection_is_explained(tmp_path: Path) -> None:
 def assert_explained_in_node(path: Path, texts: Sequence[str], folder: Path) -> None:
     export.export(path, "wasm", folder)
     (module,) = folder.glob("*.mjs")
-    found = json.loads(node(EXPLAINER, module.as_uri(), given=texts))
+    answers = json.loads(node(EXPLAINER, module.as_uri(), given=texts))
     classifier = neuralbits.load(path)
-    for text, one in zip(texts, found, strict=True):
+    for text, one in zip(texts, answers, strict=True):
         other = json.loads(json.dumps(asdict(classifier.explain(text))))
         assert list(one) == list(other)
         ngrams, its = one.pop("ngrams"), other.pop("ngrams")
@@ -257,7 +257,7 @@ def assert_explained_in_node(path: Path, texts: Sequence[str], folder: Path) -> 
         assert all(list(each) == ["ngram", "family", "influence"] for each in ngrams)
         sizes = [abs(each["influence"]) for each in ngrams]
         assert sizes == sorted(sizes, reverse=True)
-        # What differs in the last digit may change places.
+        # Influences that differ in the last digit can be in another order.
         by_name = {(each["family"], each["ngram"]): each["influence"] for each in ngrams}
         assert len(by_name) == len(ngrams)
         assert by_name == pytest.approx(
@@ -276,37 +276,37 @@ def test_in_node_the_vectors_give_every_score_of_the_kernel(tmp_path: Path) -> N
     for name, chosen in json.loads((vectors / "projections.json").read_text()).items():
         projection = Projection(**{**chosen, "families": tuple(chosen["families"])})
         path = written(make(projection), tmp_path / f"{name}.safetensors")
-        found = answers_in_node(path, texts, ALL_INTENTS, tmp_path / name)
-        assert_alike(found, expected(path, texts, ALL_INTENTS), rel_tol=1e-12)
+        answers = answers_in_node(path, texts, ALL_INTENTS, tmp_path / name)
+        assert_alike(answers, expected(path, texts, ALL_INTENTS), rel_tol=1e-12)
 
 
 @needs_node
 def test_in_node_clinc150_is_answered_as_by_the_kernel(data_folder: Path, tmp_path: Path) -> None:
     lines = (data_folder / "clinc150" / "test.csv").read_text().splitlines()
-    found = answers_in_node(SHIPPED[1], lines, 5, tmp_path / "web")
-    assert len(found) > 4500
-    assert_alike(found, expected(SHIPPED[1], lines, 5), rel_tol=1e-12)
+    answers = answers_in_node(SHIPPED[1], lines, 5, tmp_path / "web")
+    assert len(answers) > 4500
+    assert_alike(answers, expected(SHIPPED[1], lines, 5), rel_tol=1e-12)
 
 
 @needs_node
-def test_any_network_that_the_kernel_reads_will_do(tmp_path: Path) -> None:
+def test_every_network_that_the_kernel_reads_answers_alike_in_node(tmp_path: Path) -> None:
     for precision in ("binary", "ternary", "int4", "int8"):
         for zeros in (0.0, 0.97):
-            held = make(first=precision, later=precision, zeros=zeros, layers=4)
-            path = written(held, tmp_path / f"{precision}{zeros}.safetensors")
-            found = answers_in_node(path, TEXTS, ALL_INTENTS, tmp_path / path.stem)
-            assert_alike(found, expected(path, TEXTS, ALL_INTENTS), rel_tol=1e-12)
+            model = make(first=precision, later=precision, zeros=zeros, layers=4)
+            path = written(model, tmp_path / f"{precision}{zeros}.safetensors")
+            answers = answers_in_node(path, TEXTS, ALL_INTENTS, tmp_path / path.stem)
+            assert_alike(answers, expected(path, TEXTS, ALL_INTENTS), rel_tol=1e-12)
 
 
 @needs_node
 def test_a_file_of_any_name_is_found_by_its_module(tmp_path: Path) -> None:
     path = written(make_artifact(), tmp_path / "50% of #2? 'é'.safetensors")
-    (found,) = answers_in_node(path, ["lights on"], 1, tmp_path / "web")
-    assert found["intent"] == "turn_on"
+    (answers,) = answers_in_node(path, ["lights on"], 1, tmp_path / "web")
+    assert answers["intent"] == "turn_on"
 
 
 @needs_node
-def test_the_module_takes_a_files_bytes_and_tells_the_intents(tmp_path: Path) -> None:
+def test_the_module_loads_bytes_and_lists_the_intents(tmp_path: Path) -> None:
     export.export(SHIPPED[0], "wasm", tmp_path)
     script = """
         import { readFileSync } from "node:fs";
@@ -366,12 +366,12 @@ def test_the_module_says_what_is_wrong(call: str, sentence: str, tmp_path: Path)
 
 
 def built_of() -> dict[str, str]:
-    """What the committed module says of itself, in its last section."""
+    """Return the build record in the last section of the committed module."""
     content = (ROOT / "neuralbits" / "exported" / "kernel.wasm").read_bytes()
     return json.loads(content[content.rindex(b"built{") + 5 :])  # type: ignore[no-any-return]
 
 
-def test_the_committed_module_was_made_of_the_kernel_as_it_is() -> None:
+def test_the_committed_module_is_built_from_the_current_kernel() -> None:
     assert built_of()["sources"] == make_kernel_wasm.sources_digest(), (
         "the kernel has changed; run: "
         "python tools/make_kernel_wasm.py > neuralbits/exported/kernel.wasm"
@@ -379,7 +379,7 @@ def test_the_committed_module_was_made_of_the_kernel_as_it_is() -> None:
 
 
 @needs("clang", "wasm-ld", package="clang lld")
-def test_the_same_clang_makes_the_committed_module_again() -> None:
+def test_the_build_of_the_module_is_reproducible() -> None:
     if make_kernel_wasm.compiler() != built_of()["compiler"]:
         pytest.skip(f"kernel.wasm was built by another clang: {built_of()['compiler']}")
     script = ROOT / "tools" / "make_kernel_wasm.py"
@@ -391,7 +391,7 @@ def test_the_same_clang_makes_the_committed_module_again() -> None:
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
-    """Serves a folder, and hands over what its pages post."""
+    """Serves a folder, and puts the bodies that its pages post into a queue."""
 
     posted: "queue.Queue[Any]"
 
@@ -442,8 +442,8 @@ def test_in_a_browser_it_answers_as_python_does(tmp_path: Path) -> None:
         await fetch("/", {{ method: "POST", body: JSON.stringify(answers) }});
         </script>"""
     )
-    found = report_of("page.html", tmp_path)
-    assert_alike(found, expected(SHIPPED[0], texts, top_k=3), abs_tol=1e-9)
+    answers = report_of("page.html", tmp_path)
+    assert_alike(answers, expected(SHIPPED[0], texts, top_k=3), abs_tol=1e-9)
 
 
 # ---- The examples --------------------------------------------------------------------------------
@@ -567,7 +567,7 @@ def test_one_folder_may_hold_several_exports(
 
 
 @pytest.mark.parametrize("name", ["main.c", "neuralbits.h", export.RECORD])
-def test_what_somebody_else_wrote_is_left_alone(
+def test_a_file_that_no_export_wrote_is_kept(
     name: str, artifact_path: Path, tmp_path: Path
 ) -> None:
     (tmp_path / name).write_text("mine")
@@ -576,9 +576,7 @@ def test_what_somebody_else_wrote_is_left_alone(
     assert contents(tmp_path) == {name: b"mine"}
 
 
-def test_what_was_changed_since_it_was_exported_is_left_alone(
-    artifact_path: Path, tmp_path: Path
-) -> None:
+def test_an_exported_file_that_was_edited_is_kept(artifact_path: Path, tmp_path: Path) -> None:
     export.export(artifact_path, "c", tmp_path)
     (tmp_path / "main.c").write_text("mine")
     before = contents(tmp_path)
@@ -591,14 +589,14 @@ def test_the_same_command_completes_an_export_that_was_killed(
     artifact_path: Path, tmp_path: Path
 ) -> None:
     export.export(artifact_path, "c", tmp_path)
-    whole = contents(tmp_path)
+    complete = contents(tmp_path)
     for name in ("main.c", "home_model.c", export.RECORD):
         (tmp_path / name).unlink()
     export.export(artifact_path, "c", tmp_path)
-    assert contents(tmp_path) == whole
+    assert contents(tmp_path) == complete
 
 
-def test_a_folder_in_the_place_of_a_file_is_left_alone(artifact_path: Path, tmp_path: Path) -> None:
+def test_a_folder_at_the_path_of_a_file_is_kept(artifact_path: Path, tmp_path: Path) -> None:
     (tmp_path / "main.c").mkdir()
     with pytest.raises(ForeignFileError, match=r"main\.c is a folder"):
         export.export(artifact_path, "c", tmp_path)
@@ -618,7 +616,7 @@ def test_a_folder_in_the_place_of_a_file_is_left_alone(artifact_path: Path, tmp_
         (["ARTIFACT", "--output", __file__], "test_export.py is a file; --output names a folder"),
     ],
 )
-def test_what_a_user_can_mend_is_one_sentence(
+def test_an_export_error_that_a_user_can_fix_is_one_line(
     arguments: list[str], sentence: str, artifact_path: Path, tmp_path: Path
 ) -> None:
     made = {
@@ -635,7 +633,7 @@ def test_what_a_user_can_mend_is_one_sentence(
     assert not (tmp_path / "out").exists()
 
 
-def test_there_is_no_other_format(artifact_path: Path, tmp_path: Path) -> None:
+def test_an_unknown_export_format_is_refused(artifact_path: Path, tmp_path: Path) -> None:
     error = run("export", artifact_path, "--format", "java", "--output", tmp_path / "x", code=2)
     assert "'java' is not one of 'c', 'wasm'" in error
 
@@ -657,7 +655,7 @@ def test_exporting_needs_neither_numpy_nor_torch(artifact_path: Path, tmp_path: 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package as a wheel installs it that was built from a source distribution."""
+    """Install a wheel that was built from a source distribution; return the folder."""
     folder = tmp_path_factory.mktemp("package")
     pytest.importorskip("setuptools", "77", reason="setuptools 77 or newer isn't installed")
     names = ("kernel", "neuralbits", "app", "model_training", "artifacts")
@@ -666,7 +664,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(ROOT / name, folder / "source" / name, symlinks=True, ignore=ignored)
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, folder / "source")
-    # Without a compiler: what is tested is what else the package holds.
+    # Without a compiler: these tests check the other files of the package.
     environment = os.environ | {"CC": "false"}
     script = (
         "import sys; from setuptools import build_meta as b; getattr(b, sys.argv[1])('../made')"

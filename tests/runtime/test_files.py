@@ -21,7 +21,7 @@ from neuralbits.files import (
 )
 
 
-def test_what_was_there_stays_until_all_is_written(tmp_path: Path) -> None:
+def test_the_old_file_stays_until_the_new_one_is_complete(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"before")
     with atomic_write(path, overwrite=True) as file:
@@ -32,7 +32,7 @@ def test_what_was_there_stays_until_all_is_written(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_failure_leaves_what_was_there_and_nothing_else(tmp_path: Path) -> None:
+def test_a_failure_leaves_only_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"before")
 
@@ -47,7 +47,7 @@ def test_a_failure_leaves_what_was_there_and_nothing_else(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_process_killed_half_way_leaves_what_was_there(tmp_path: Path) -> None:
+def test_a_killed_process_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"before")
     script = (
@@ -60,7 +60,7 @@ def test_a_process_killed_half_way_leaves_what_was_there(tmp_path: Path) -> None
     assert path.read_bytes() == b"before"
 
 
-def test_anybody_may_read_the_file(tmp_path: Path) -> None:
+def test_a_written_file_is_readable_by_every_user(tmp_path: Path) -> None:
     with atomic_write(tmp_path / "file") as file:
         file.write(b"content")
     assert (tmp_path / "file").stat().st_mode & 0o777 == 0o644
@@ -119,7 +119,7 @@ def test_an_artifact_is_replaced_and_any_other_safetensors_file_is_not(
         (os.mkfifo, "isn't a regular file: name another output"),
     ],
 )
-def test_what_the_user_has_at_the_place_of_an_output_is_refused_by_name(
+def test_a_file_of_the_user_at_an_outputs_path_is_named_and_kept(
     make: Callable[[Path], object], sentence: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "card.md"
@@ -164,10 +164,10 @@ def test_a_file_that_appears_while_another_is_written_is_not_replaced(tmp_path: 
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_full_disk_names_the_file_whatever_the_writer_makes_of_the_error(
+def test_a_full_disk_names_the_file_even_if_the_writer_raises_another_error(
     tmp_path: Path,
 ) -> None:
-    """Like torch, raise another type of error for one that the file raised."""
+    """As torch does: it replaces the file's error by another."""
     script = """if True:
         import resource, sys
         from pathlib import Path
@@ -197,7 +197,7 @@ def test_a_folder_that_is_missing_is_named_with_the_file(tmp_path: Path, parent:
     assert refused.value.filename == str(path)
 
 
-def test_only_what_a_killed_write_left_is_removed(tmp_path: Path) -> None:
+def test_only_the_temporary_files_of_killed_writes_are_removed(tmp_path: Path) -> None:
     users = {"card.md", "card.md.partial", "card.md.draft-12.partial", "card.mdabcdefgh.old"}
     for name in {*users, "card.mdab_9wxyz.partial"}:
         (tmp_path / name).touch()
@@ -205,7 +205,7 @@ def test_only_what_a_killed_write_left_is_removed(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == users
 
 
-def test_a_folder_is_one_process_at_a_time(tmp_path: Path) -> None:
+def test_only_one_process_can_lock_a_folder(tmp_path: Path) -> None:
     with locked(tmp_path):
         with (
             pytest.raises(NeuralbitsError, match="another process is using"),

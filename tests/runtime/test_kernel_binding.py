@@ -1,4 +1,4 @@
-"""The kernel as a Python module: what it takes, what it refuses, and what it leaves alone."""
+"""The kernel as a Python module: its inputs, its errors, and its side effects."""
 
 import gc
 import os
@@ -33,7 +33,7 @@ CONTENT = artifact.encode(HELD)[0]
 VARIED = "".join(map(chr, range(0x4E00, 0x5300)))
 
 
-def test_a_file_that_it_cannot_use_is_refused() -> None:
+def test_the_kernel_refuses_a_file_that_it_cannot_use() -> None:
     for content in (b"", CONTENT[:-1], b"\xff" * 100):
         with pytest.raises(Refused):
             Kernel(content, HELD.labels)
@@ -47,12 +47,12 @@ def float_weights(tmp_path: Path) -> Path:
     return tmp_path / "float.safetensors"
 
 
-def test_float_weights_are_the_references(float_weights: Path) -> None:
+def test_an_artifact_with_float_weights_uses_the_reference(float_weights: Path) -> None:
     assert neuralbits.load(float_weights).classify("lights on").intent == "turn_on"
 
 
 @pytest.mark.parametrize("missing", ["numpy", "mmh3"])
-def test_without_what_the_reference_needs_they_are_refused(
+def test_float_weights_without_the_references_packages_are_refused(
     float_weights: Path, missing: str
 ) -> None:
     script = (
@@ -61,15 +61,15 @@ def test_without_what_the_reference_needs_they_are_refused(
         f"try: neuralbits.load({str(float_weights)!r})\n"
         "except neuralbits.ArtifactError as error: print(error)"
     )
-    said = subprocess.check_output([sys.executable, "-c", script], text=True)
-    assert "float.safetensors as an artifact: this artifact needs the NumPy backend" in said
-    assert f"needs {missing}: pip install 'neuralbits[reference]'" in said
+    output = subprocess.check_output([sys.executable, "-c", script], text=True)
+    assert "float.safetensors as an artifact: this artifact needs the NumPy backend" in output
+    assert f"needs {missing}: pip install 'neuralbits[reference]'" in output
 
 
 @pytest.mark.parametrize(
     ("change", "sentence"), [each for each in FORGERIES if "canonical" not in each[1]]
 )
-def test_what_the_reference_refuses_is_not_loaded_either(
+def test_a_file_that_the_reference_refuses_is_not_loaded(
     change: Callable[[Settings, Tensors], object], sentence: str, tmp_path: Path
 ) -> None:
     (tmp_path / "forged.safetensors").write_bytes(forged(change))
@@ -78,7 +78,7 @@ def test_what_the_reference_refuses_is_not_loaded_either(
     assert sentence in str(caught.value)
 
 
-def test_a_text_of_megabytes_is_the_references(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_text_of_megabytes_uses_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
     engine, beyond = Kernel(CONTENT, HELD.labels), "lamp" * 2**22
     with pytest.raises(OverflowError, match="16777216 bytes is longer than the kernel takes"):
         engine._model.classify([beyond], 1)
@@ -108,7 +108,7 @@ def test_a_text_of_megabytes_is_the_references(monkeypatch: pytest.MonkeyPatch) 
     assert calls == [[beyond]] * 3
 
 
-def test_texts_that_change_while_they_are_classified_do_no_harm() -> None:
+def test_a_list_that_changes_while_it_is_classified_is_safe() -> None:
     engine, texts = Kernel(CONTENT, HELD.labels), ["turn on the lamp"] * 50_000
     changing = threading.Thread(target=lambda: [texts.pop() for _ in range(40_000)])
     changing.start()
@@ -117,7 +117,7 @@ def test_texts_that_change_while_they_are_classified_do_no_harm() -> None:
     assert {prediction.intent for prediction in predictions} == {"turn_on"}
 
 
-def test_other_threads_run_while_it_works() -> None:
+def test_other_threads_run_while_the_kernel_works() -> None:
     engine, texts = Kernel(CONTENT, HELD.labels), ["turn on the lamp in the kitchen " * 300] * 256
     working = threading.Thread(target=engine.classify, args=(texts, 1))
     started = time.monotonic()
@@ -131,7 +131,7 @@ def test_other_threads_run_while_it_works() -> None:
     assert longest < 0.5 * (time.monotonic() - started)
 
 
-def test_it_leaks_nothing() -> None:
+def test_the_binding_leaks_no_memory() -> None:
     def use() -> None:
         engine = Kernel(CONTENT, HELD.labels)
         engine.classify(["turn on the lamp", "", "\ud800"], 6)
@@ -169,7 +169,7 @@ def test_loading_and_classifying_import_neither_numpy_nor_mmh3(artifact_path: Pa
 
 
 @pytest.mark.parametrize(("compiler", "backend"), [("cc", "kernel"), ("false", "reference")])
-def test_the_installation_compiles_the_kernel_and_does_without_a_compiler(
+def test_the_package_installs_with_and_without_a_compiler(
     compiler: str, backend: str, artifact_path: Path, tmp_path: Path
 ) -> None:
     source, installed = tmp_path / "source", tmp_path / "installed"
@@ -188,7 +188,7 @@ def test_the_installation_compiles_the_kernel_and_does_without_a_compiler(
     )
     # With -S, and the dependencies named, this checkout isn't found.
     path = os.pathsep.join([str(installed), sysconfig.get_path("platlib")])
-    said = subprocess.run(
+    output = subprocess.run(
         [sys.executable, "-S", "-c", script],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": path},
@@ -196,10 +196,10 @@ def test_the_installation_compiles_the_kernel_and_does_without_a_compiler(
         text=True,
         check=True,
     ).stdout
-    assert said.split() == [str(installed / "neuralbits" / "__init__.py"), backend, "turn_on"]
+    assert output.split() == [str(installed / "neuralbits" / "__init__.py"), backend, "turn_on"]
 
 
-def test_features_are_projected_as_they_were_counted() -> None:
+def test_features_are_projected_text_by_text() -> None:
     settings = manifest.dump(asdict(HELD.projection)).encode()
     features = HELD.projection.features("turn on the lamp")
     for wrong in (

@@ -63,11 +63,11 @@ def is_import(node: ast.stmt) -> bool:
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_a_package_imports_only_what_it_may(package: str) -> None:
-    found = modules(package)
-    assert len(found) > 10
+    members = modules(package)
+    assert len(members) > 10
     against = {
         (module, name)
-        for module, file in found
+        for module, file in members
         for name in imported(module, file.read_text("utf-8"))
         if any(f"{name}.".startswith(f"{other}.") for other in FORBIDDEN[package])
     }

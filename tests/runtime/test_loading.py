@@ -14,7 +14,7 @@ def test_a_shipped_artifact_is_loaded_by_its_name(name: str) -> None:
     assert neuralbits.load(name).manifest.size == loading.shipped()[name].stat().st_size
 
 
-def test_an_unknown_name_is_refused_with_the_names_that_there_are() -> None:
+def test_an_unknown_name_is_refused_with_the_shipped_names() -> None:
     with pytest.raises(neuralbits.ArtifactError) as error:
         neuralbits.load("home-assistant-xx")
     assert str(error.value).startswith(
@@ -35,5 +35,5 @@ def test_a_name_means_the_same_in_every_folder(
 
 
 @pytest.mark.parametrize("path", ["a.safetensors", "folder/a", "/a", "", ".", "hf://owner/name"])
-def test_what_is_no_name_is_a_path(path: str) -> None:
+def test_any_other_string_is_a_path(path: str) -> None:
     assert loading.locate(path) == Path(path)

@@ -1,4 +1,4 @@
-"""Bits in, probabilities out: docs/projection.md, section 6."""
+"""From bits to probabilities: docs/projection.md, section 6."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ def random_layer(
 
 
 def scores_in_integers(layers: list[Layer], bits: list[list[int]]) -> list[int]:
-    """Compute the scores with Python's whole numbers, as a part without floats would."""
+    """Compute the scores with Python's integers, as a processor without floats does."""
     values = [2 * (2 * high - 1) + 2 * low - 1 for high, low in zip(*bits, strict=True)]
     for layer in layers:
         sums = [
@@ -54,7 +54,7 @@ def scores_in_integers(layers: list[Layer], bits: list[list[int]]) -> list[int]:
 
 @pytest.mark.parametrize("activation", ["linear", "relu"])
 @pytest.mark.parametrize("precision", [p for p in PRECISIONS if p != "float"])
-def test_scores_are_whole_numbers_that_integer_arithmetic_gives(
+def test_scores_equal_those_of_integer_arithmetic(
     precision: Precision, activation: Activation
 ) -> None:
     generator = np.random.default_rng(0)
@@ -100,16 +100,16 @@ def test_probabilities_add_up_to_1_and_follow_the_scores() -> None:
     assert np.array_equal(shares.argsort(axis=1), network.scores(bits).argsort(axis=1))
 
 
-def test_the_lead_is_the_sum_of_the_distances_to_the_greatest_score() -> None:
+def test_the_margin_is_the_sum_of_the_distances_to_the_greatest_score() -> None:
     assert margin(np.array([[5.0, -1.0, 2.0], [4.0, 4.0, 4.0]])).tolist() == [9, 0]
 
 
-def test_what_all_scores_have_in_common_changes_no_lead() -> None:
+def test_a_constant_added_to_all_scores_changes_no_margin() -> None:
     scores = np.array([[5.0, -1.0, 2.0]])
     assert margin(scores + 1000) == margin(scores)
 
 
-def test_a_high_temperature_levels_probabilities_and_a_low_one_overflows_nothing() -> None:
+def test_a_high_temperature_levels_probabilities_and_a_low_one_does_not_overflow() -> None:
     network = Network([random_layer(np.random.default_rng(0), 4, 64, output=True)], scale=1.0)
     scores = network.scores(np.ones((1, 1, 64), dtype=np.uint8))
     assert np.allclose(probabilities(scores * (network.scale / 1e9)), 0.25, atol=1e-4)

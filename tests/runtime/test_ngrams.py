@@ -1,4 +1,4 @@
-"""Tokens in, features out: docs/projection.md, section 3."""
+"""From tokens to features: docs/projection.md, section 3."""
 
 import mmh3
 import pytest
@@ -31,7 +31,7 @@ def hashed(seed: int, *ngrams: str) -> list[int]:
         ),
     ],
 )
-def test_a_family_observes_these_ngrams(family: str, seed: int, ngrams: list[str]) -> None:
+def test_a_family_extracts_these_ngrams(family: str, seed: int, ngrams: list[str]) -> None:
     assert features(["the", "ok", "tv"], [family]).tolist() == hashed(seed, *ngrams)
 
 
@@ -44,7 +44,7 @@ def test_a_family_observes_these_ngrams(family: str, seed: int, ngrams: list[str
         ("characters", [[0, 0]] * 6 + [[1, 1]] * 6),
     ],
 )
-def test_an_ngram_spans_the_tokens_that_it_has_a_part_of(
+def test_an_ngram_spans_the_tokens_that_it_covers(
     family: str, first_and_last: list[list[int]]
 ) -> None:
     assert spans(["ok", "tv"], [family]).tolist() == first_and_last
@@ -57,9 +57,9 @@ def test_a_skip_bigram_spans_three_tokens_and_the_bounds_none() -> None:
 
 @given(TOKENS)
 def test_each_feature_has_a_span_within_the_tokens(tokens: list[str]) -> None:
-    found = spans(tokens, FAMILIES)
-    assert found.shape == (len(features(tokens, FAMILIES)), 2)
-    assert all(0 <= first <= last < len(tokens) for first, last in found)
+    ranges = spans(tokens, FAMILIES)
+    assert ranges.shape == (len(features(tokens, FAMILIES)), 2)
+    assert all(0 <= first <= last < len(tokens) for first, last in ranges)
 
 
 def test_a_word_of_one_character_has_character_ngrams() -> None:

@@ -1,4 +1,4 @@
-"""Outputs that can't be written: one sentence with the file and the reason."""
+"""Outputs that can't be written give a one-line error with the file and the reason."""
 
 import os
 import resource
@@ -41,7 +41,7 @@ with ending_in_a_sentence("neuralbits"):
 
 
 def commands(artifact: Path, table: Path, folder: Path) -> dict[str, list[str]]:
-    """Return a command for each kind of output, by the file that it begins with."""
+    """Return a command for each kind of output, by its first output file."""
     command = [sys.executable, "-m", "neuralbits"]
     return {
         "out.csv": [*command, "score", str(artifact), str(table), str(folder / "out.csv")],
@@ -58,7 +58,7 @@ OUTPUTS = ["out.csv", "out.parquet", "c", "x.html"]
 
 
 def refused(command: list[str], prepare: Callable[[], None]) -> str:
-    """Run a command that can't write, and return what it says."""
+    """Run a command that can't write, and return its error."""
     done = subprocess.run(command, capture_output=True, text=True, preexec_fn=prepare)
     assert done.returncode == 1, done.stderr
     *bar, sentence = done.stderr.splitlines()
@@ -69,7 +69,7 @@ def refused(command: list[str], prepare: Callable[[], None]) -> str:
 
 
 @pytest.mark.parametrize("name", OUTPUTS)
-def test_a_full_disk_is_one_sentence_and_leaves_nothing_half_written(
+def test_a_full_disk_gives_a_one_line_error_and_no_partial_output(
     name: str, artifact_path: Path, table: Path, folder: Path
 ) -> None:
     def fill() -> None:
@@ -79,7 +79,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing_half_written(
     assert f"{folder / name}" in sentence
     assert "File too large" in sentence
     left = {path.name for path in folder.rglob("*") if path.is_file()}
-    # A job of scoring keeps what it has done, to resume; none of it has the output's name.
+    # A scoring job keeps its partial files to resume, but no file with the output's name.
     assert left <= {
         f"{name}{end}" for end in (".journal", ".partial", ".rejects.partial", ".merged")
     } | ({"neuralbits.h"} if name == "c" else set())
@@ -93,7 +93,7 @@ UNPRIVILEGED = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] * (o
 @pytest.mark.skipif(
     bool(UNPRIVILEGED) and not shutil.which("setpriv"), reason="root, and there is no setpriv"
 )
-def test_a_folder_that_cannot_be_written_is_one_sentence(
+def test_a_read_only_folder_gives_a_one_line_error(
     name: str, artifact_path: Path, table: Path, folder: Path
 ) -> None:
     folder.chmod(0o555)
@@ -105,7 +105,7 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(
 
 
 @pytest.mark.parametrize("name", ["out.csv", "out.parquet", "x.html"])
-def test_a_folder_of_the_outputs_name_is_one_sentence(
+def test_a_folder_at_the_outputs_path_gives_a_one_line_error(
     name: str, artifact_path: Path, table: Path, folder: Path
 ) -> None:
     (folder / name).mkdir()
@@ -114,7 +114,7 @@ def test_a_folder_of_the_outputs_name_is_one_sentence(
     assert [path.name for path in folder.iterdir()] == [name]
 
 
-# What `neuralbits score` says and returns
+# Messages and statuses of `neuralbits score`
 
 
 def score(*arguments: object, stdin: bytes = b"") -> "subprocess.CompletedProcess[bytes]":
@@ -125,7 +125,7 @@ def score(*arguments: object, stdin: bytes = b"") -> "subprocess.CompletedProces
 @pytest.mark.parametrize(
     ("allowed", "code"), [([], 1), (["--max-rejects", 1], 1), (["--max-rejects", 2], 0)]
 )
-def test_more_rejects_than_allowed_end_with_status_1_and_the_whole_output(
+def test_more_rejects_than_allowed_give_status_1_and_the_complete_output(
     allowed: list[object], code: int, artifact_path: Path, folder: Path
 ) -> None:
     (folder / "in.csv").write_text("text,n\nlights on,1\n\nlights off\nlamp on,2\n")
@@ -135,9 +135,7 @@ def test_more_rejects_than_allowed_end_with_status_1_and_the_whole_output(
     assert (folder / "out.csv").read_text().count("\n") == 3
 
 
-def test_an_output_is_replaced_when_the_user_means_it(
-    artifact_path: Path, table: Path, folder: Path
-) -> None:
+def test_overwrite_replaces_an_output(artifact_path: Path, table: Path, folder: Path) -> None:
     output = folder / "out.csv"
     output.write_text("mine")
     done = score(artifact_path, table, output)
@@ -164,7 +162,7 @@ def test_a_dash_is_standard_input_and_output(artifact_path: Path, tmp_path: Path
     assert pyarrow.parquet.read_table(tmp_path / "out.parquet")["intent"].to_pylist() == ["turn_on"]
 
 
-def test_a_mark_a_line_sep_and_a_delimiter_are_kept_and_formulas_made_text(
+def test_the_input_dialect_is_kept_and_formulas_become_text(
     artifact_path: Path, folder: Path
 ) -> None:
     (folder / "in.csv").write_bytes(b"\xef\xbb\xbfsep=;\r\ntext;;n\r\n=1+1;;-5\r\n")

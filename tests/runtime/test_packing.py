@@ -1,4 +1,4 @@
-"""Weights in and out of the file: docs/artifact.md, the layers' weights."""
+"""Packing and unpacking of weights: docs/artifact.md, the layers' weights."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ def elements(precision: Precision) -> st.SearchStrategy[Any]:
 
 
 @given(st.data(), st.sampled_from(PRECISIONS), SHAPES)
-def test_what_is_packed_is_unpacked(
+def test_unpacking_returns_the_packed_weights(
     data: st.DataObject, precision: Precision, shape: tuple[int, int]
 ) -> None:
     weights = data.draw(arrays.arrays(np.float64, shape, elements=elements(precision)))
@@ -79,7 +79,7 @@ def test_bits_and_nibbles_fill_a_byte_from_its_low_end(
         ("float", np.array([[1.0, 2.0**-30, 0.0]], np.float32)),  # off the grid
     ],
 )
-def test_what_pack_never_writes_is_refused(precision: Precision, stored: Any) -> None:
+def test_an_array_that_pack_never_writes_is_refused(precision: Precision, stored: Any) -> None:
     with pytest.raises(ValueError, match="weights"):
         unpack(stored, precision, (1, 3))
 
@@ -94,9 +94,7 @@ def random_weights(precision: Precision, zeros: float, shape: tuple[int, int]) -
 
 @pytest.mark.parametrize("precision", SPARSE)
 @pytest.mark.parametrize("zeros", [0.0, 0.2, 0.5, 0.8, 0.9, 0.95, 0.99, 1.0])
-def test_a_layer_is_stored_sparsely_where_that_is_smaller(
-    precision: Precision, zeros: float
-) -> None:
+def test_a_layer_is_stored_sparsely_if_that_is_smaller(precision: Precision, zeros: float) -> None:
     weights = random_weights(precision, zeros, (37, 1001))
     stored = pack(weights, precision)
     assert np.array_equal(unpack(stored, precision, weights.shape), weights)
@@ -107,7 +105,7 @@ def test_a_layer_is_stored_sparsely_where_that_is_smaller(
     entropy = -sum(p * np.log2(p) for p in (zeros, 1 - zeros) if p)
     least = weights.size * ((1 - zeros) * value + entropy) / 8
     assert stored.nbytes < dense if stored.ndim == 1 else zeros < 0.3
-    if zeros >= 0.5:  # near what no code for one weight after the other can beat
+    if zeros >= 0.5:  # near the entropy bound of codes for single weights
         assert 0.98 * least < stored.nbytes < 1.1 * least + 20
 
 
@@ -139,7 +137,7 @@ STORED = pack(np.array([SPARSELY], dtype=float), "int8")
         np.array([3, 20, 0, 0, 0, *[5] * 20, 0], np.uint8),
     ],
 )
-def test_what_pack_never_writes_of_a_sparse_layer_is_refused(stored: Any) -> None:
+def test_a_sparse_array_that_pack_never_writes_is_refused(stored: Any) -> None:
     assert unpack(STORED, "int8", (1, 20)).tolist() == [SPARSELY]
     with pytest.raises(ValueError, match="weights"):
         unpack(stored, "int8", (1, 20))
@@ -150,7 +148,9 @@ def test_one_bit_weights_are_never_sparse() -> None:
         unpack(STORED, "binary", (1, 20))
 
 
-def test_no_sparse_layer_unfolds_to_more_than_the_most(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sparse_layer_with_more_than_the_maximum_of_weights_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     nothing = np.array([1, 0, 0, 0, 0], np.uint8)
     assert not unpack(nothing, "int8", (2, packing.MAX_SPARSE // 2)).any()
     with pytest.raises(ValueError, match="more than"):
@@ -158,7 +158,7 @@ def test_no_sparse_layer_unfolds_to_more_than_the_most(monkeypatch: pytest.Monke
 
 
 @given(st.sampled_from(SPARSE), st.binary(max_size=40), SHAPES)
-def test_a_sparse_layer_of_random_bytes_is_refused_or_what_pack_writes(
+def test_random_bytes_of_a_sparse_layer_are_refused_or_canonical(
     precision: Precision, content: bytes, shape: tuple[int, int]
 ) -> None:
     head = bytes([1 + content[0] % 8, content[0] % 5, 0, 0, 0]) if content else b""

@@ -1,4 +1,4 @@
-"""Features in, bits out: docs/projection.md, sections 4 and 5."""
+"""From features to bits: docs/projection.md, sections 4 and 5."""
 
 import json
 from collections.abc import Iterator
@@ -51,7 +51,7 @@ def sums_one_by_one(projection: Projection, features: list[int]) -> Iterator[int
 
 
 def bits_one_by_one(projection: Projection, features: list[int]) -> list[list[int]]:
-    """Compute the bits likewise."""
+    """Compute the bits from docs/projection.md alone."""
     sums = list(sums_one_by_one(projection, features))
     positive = [int(total > 0) for total in sums]
     if projection.code_bits == 1:
@@ -82,7 +82,7 @@ def test_there_are_vectors_for_300_texts() -> None:
     assert len(VECTOR_LINES) >= 300
 
 
-def test_the_reference_gives_the_committed_features_and_bits() -> None:
+def test_the_reference_computes_the_committed_features_and_bits() -> None:
     projections = {
         name: Projection(**{**settings, "families": tuple(settings["families"])})
         for name, settings in json.loads((VECTORS / "projections.json").read_text()).items()
@@ -125,14 +125,14 @@ def test_a_sum_as_large_as_the_root_mean_square_is_small() -> None:
     assert projection.code(np.array([2, -2, 2, -2]))[1].tolist() == [0, 1, 0, 1]
 
 
-def test_several_texts_are_coded_each_by_its_own_sums() -> None:
+def test_each_text_is_coded_by_its_sums_alone() -> None:
     sums = np.random.default_rng(0).integers(-9, 9, (3, SMALL.sums)) * [[1], [10], [100]]
     together = SMALL.code(sums)
     assert together.shape == (3, 2, SMALL.sums)
     assert together.tolist() == [SMALL.code(row).tolist() for row in sums]
 
 
-def test_in_blocks_the_bit_with_the_number_of_a_functions_bits_is_1_and_no_other() -> None:
+def test_in_blocks_only_the_bit_at_the_functions_index_is_1() -> None:
     projection = Projection(functions=3, dimensions=3, code_bits=1, stride=1, blocks=True)
     sums = np.array([[1, 0, 0, 2, -1, 5, -3, 0, -1], [9, 9, 9, -1, 2, 0, 0, 0, 4]])
     bits = projection.code(sums)
@@ -149,13 +149,13 @@ def test_without_blocks_the_network_reads_a_number_for_each_sum() -> None:
 
 @pytest.mark.parametrize("code_bits", [1, 2])
 @pytest.mark.parametrize("removed", [(), (0,), (1, 6, 7), tuple(range(7))])
-def test_removed_functions_have_no_bits_and_no_say_in_what_is_large(
+def test_pruned_functions_have_no_bits_and_do_not_change_the_threshold_of_large_sums(
     code_bits: int, removed: tuple[int, ...]
 ) -> None:
-    whole = replace(SMALL, code_bits=code_bits)
-    projection = replace(whole, removed=removed)
-    features = whole.features("set the lamp in the kitchen to 20 % please")
-    sums = np.array(list(sums_one_by_one(whole, features.tolist()))).reshape(8, 10)
+    unpruned = replace(SMALL, code_bits=code_bits)
+    projection = replace(unpruned, removed=removed)
+    features = unpruned.features("set the lamp in the kitchen to 20 % please")
+    sums = np.array(list(sums_one_by_one(unpruned, features.tolist()))).reshape(8, 10)
     left = np.array([sums[function] for function in range(8) if function not in removed]).ravel()
     assert projection.kept == tuple(each for each in range(8) if each not in removed)
     assert projection.sums == projection.inputs == len(left) == 10 * (8 - len(removed))
@@ -163,7 +163,7 @@ def test_removed_functions_have_no_bits_and_no_say_in_what_is_large(
     assert projection.project(features).tolist() == projection.code(left).tolist()
 
 
-def test_a_tie_is_0() -> None:
+def test_a_sum_of_0_has_the_bit_0() -> None:
     # Opposite signs cancel: of two features in the same function, each bit is 1 or a tie.
     features = np.arange(2, dtype=np.uint32)
     projection = Projection(functions=1, dimensions=64, code_bits=1, stride=1)

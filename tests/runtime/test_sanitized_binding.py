@@ -41,9 +41,7 @@ def runtime(name: str) -> str:
 
 
 @pytest.mark.parametrize("chosen", tiers(SOME, ALL), ids=["some", "all"])
-def test_the_binding_and_the_classifier_pass_their_tests_sanitized(
-    chosen: str, tmp_path: Path
-) -> None:
+def test_the_binding_passes_its_tests_under_sanitizers(chosen: str, tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if "PYTEST" not in name} | {
         "LD_PRELOAD": " ".join(map(runtime, ("libasan.so", "libubsan.so"))),
         "ASAN_OPTIONS": "detect_leaks=0",  # Python frees not all at its end; the tests count blocks

@@ -1,4 +1,4 @@
-"""Batch jobs, run and killed as separate processes."""
+"""Batch jobs, run in separate processes so that tests can kill them."""
 
 import csv
 import importlib
@@ -85,7 +85,7 @@ except KeyboardInterrupt:
 
 
 class Job:
-    """A job as a process, and as a context that leaves no process behind."""
+    """A job in a process; the context manager leaves no process behind."""
 
     def __init__(self, artifact: Path, source: Path | str, destination: Path, **options: Any):
         command = [sys.executable, "-c", JOB, artifact, source, destination, json.dumps(options)]
@@ -124,7 +124,7 @@ def run(artifact: Path, source: Path | str, destination: Path, **options: Any) -
 
 
 def utterances(path: Path, rows: int, width: int = 0) -> Path:
-    """Write a CSV of utterances, some of its records over two lines and some of them broken."""
+    """Write a CSV of utterances; some records have two lines, and some are broken."""
     pick = random.Random(0)
     with path.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -137,7 +137,7 @@ def utterances(path: Path, rows: int, width: int = 0) -> Path:
 
 
 def convert(path: Path, ending: str) -> Path:
-    """Write what is readable in a table of another format."""
+    """Write the readable records as a table of another format."""
     converted = path.with_suffix(ending)
     with path.open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["text"]]
@@ -161,10 +161,10 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def whole(tmp_path: Path) -> Path:
+def uninterrupted(tmp_path: Path) -> Path:
     """A folder for a job that isn't interrupted."""
-    (tmp_path / "whole").mkdir()
-    return tmp_path / "whole"
+    (tmp_path / "uninterrupted").mkdir()
+    return tmp_path / "uninterrupted"
 
 
 @pytest.fixture
@@ -174,7 +174,7 @@ def killed(tmp_path: Path) -> Path:
     return tmp_path / "killed"
 
 
-# What a job does
+# The output of a job
 
 
 def test_rows_keep_their_order_and_columns_and_get_the_classifiers_predictions(
@@ -195,7 +195,7 @@ def test_rows_keep_their_order_and_columns_and_get_the_classifiers_predictions(
     assert (summary.rows, summary.rejected, summary.resumed_from) == (130, 2, 0)
 
 
-def test_what_cannot_be_read_or_scored_is_in_the_side_file_with_line_and_reason(
+def test_the_rejects_have_the_line_and_the_reason_of_each_record(
     artifact_path: Path, folder: Path
 ) -> None:
     source = folder.parent / "in.jsonl"
@@ -220,9 +220,7 @@ def test_what_cannot_be_read_or_scored_is_in_the_side_file_with_line_and_reason(
     assert [reject["raw"] for reject in rejects][:2] == ["broken", '{"text": null}']
 
 
-def test_without_rejects_there_is_no_side_file_and_nothing_else_is_left(
-    artifact_path: Path, folder: Path
-) -> None:
+def test_a_job_without_rejects_leaves_only_the_output(artifact_path: Path, folder: Path) -> None:
     source = folder.parent / "in.csv"
     source.write_text("text\nlights on\n")
     (folder / "out.csv").write_text("of an earlier job")
@@ -236,7 +234,7 @@ def test_without_rejects_there_is_no_side_file_and_nothing_else_is_left(
 
 
 @pytest.mark.parametrize("ending", FORMATS)
-def test_a_table_without_rows_makes_one_without_rows(
+def test_a_table_without_rows_gives_a_table_without_rows(
     artifact_path: Path, folder: Path, ending: str
 ) -> None:
     source = folder.parent / "in.csv"
@@ -296,7 +294,7 @@ def blas_threads() -> set[int]:
     return {library["num_threads"] for library in threadpoolctl.threadpool_info()}
 
 
-def test_workers_leave_the_cores_to_one_another(artifact_path: Path, folder: Path) -> None:
+def test_each_worker_uses_one_thread(artifact_path: Path, folder: Path) -> None:
     before = dict(os.environ)
     setup = scoring._Setup(str(artifact_path), "", table_writers.JsonLinesWriter(), "text", ())
     with scoring._pool(1, setup) as pool:
@@ -304,7 +302,7 @@ def test_workers_leave_the_cores_to_one_another(artifact_path: Path, folder: Pat
     assert dict(os.environ) == before
 
 
-# What a job refuses before it begins
+# Errors before a job starts
 
 
 @pytest.mark.parametrize(
@@ -353,7 +351,7 @@ def test_standard_input_needs_a_format(artifact_path: Path, folder: Path) -> Non
         score(artifact_path, stream, folder / "out.csv")
 
 
-# What is left of a job that was interrupted
+# Interrupted jobs
 
 
 def interrupt(artifact: Path, source: Path | str, destination: Path, **options: Any) -> int:
@@ -371,15 +369,15 @@ def interrupt(artifact: Path, source: Path | str, destination: Path, **options: 
     ("source", "output"),
     [*(("file", output) for output in FORMATS), ("-", "csv"), ("-", "parquet")],
 )
-def test_a_job_killed_again_and_again_makes_the_same_files_as_one_that_was_not(
-    artifact_path: Path, whole: Path, killed: Path, source: str, output: str
+def test_a_job_that_is_killed_repeatedly_makes_the_same_files(
+    artifact_path: Path, uninterrupted: Path, killed: Path, source: str, output: str
 ) -> None:
-    table = utterances(whole.parent / "in.csv", 1500)
+    table = utterances(uninterrupted.parent / "in.csv", 1500)
     options: dict[str, Any] = {"input_format": "csv"}
     if source == "-":
         options["stdin"] = table.read_text()
     given = table if source == "file" else source
-    result = run(artifact_path, given, whole / f"out.{output}", **options)
+    result = run(artifact_path, given, uninterrupted / f"out.{output}", **options)
     assert (result["done"], result["rejected"]) == (1500, 30)
 
     moment = random.Random(output)
@@ -399,43 +397,43 @@ def test_a_job_killed_again_and_again_makes_the_same_files_as_one_that_was_not(
     result = run(artifact_path, given, killed / f"out.{output}", **options)
     assert result["done"] == 1500
     assert result["resumed"] >= reached[-1]
-    assert files(killed) == files(whole)
+    assert files(killed) == files(uninterrupted)
 
 
 @pytest.mark.parametrize("ending", [".jsonl", ".parquet"])
-def test_a_job_on_another_format_resumes_too(
-    artifact_path: Path, whole: Path, killed: Path, ending: str
+def test_a_job_on_any_format_resumes(
+    artifact_path: Path, uninterrupted: Path, killed: Path, ending: str
 ) -> None:
-    table = convert(utterances(whole.parent / "in.csv", 1500), ending)
-    run(artifact_path, table, whole / "out.parquet")
+    table = convert(utterances(uninterrupted.parent / "in.csv", 1500), ending)
+    run(artifact_path, table, uninterrupted / "out.parquet")
     interrupt(artifact_path, table, killed / "out.parquet")
     assert run(artifact_path, table, killed / "out.parquet")["resumed"] > 0
-    assert files(killed) == files(whole)
+    assert files(killed) == files(uninterrupted)
     assert pyarrow.parquet.read_table(killed / "out.parquet").num_rows == 1500
 
 
 @pytest.mark.parametrize("output", ["csv", "parquet"])
-def test_a_job_killed_at_any_step_of_publishing_is_published_by_the_next(
-    artifact_path: Path, whole: Path, killed: Path, output: str
+def test_a_job_killed_while_it_publishes_is_published_by_the_next_run(
+    artifact_path: Path, uninterrupted: Path, killed: Path, output: str
 ) -> None:
-    table = utterances(whole.parent / "in.csv", 100)
-    run(artifact_path, table, whole / f"out.{output}", workers=1)
+    table = utterances(uninterrupted.parent / "in.csv", 100)
+    run(artifact_path, table, uninterrupted / f"out.{output}", workers=1)
     for step in range(1, {"csv": 3, "parquet": 4}[output] + 1):
         destination = killed / f"out.{output}"
         with Job(artifact_path, table, destination, die_at_step=step, workers=1) as job:
             assert job.process.wait() == -signal.SIGKILL
         result = run(artifact_path, table, destination)
         assert (result["done"], result["rejected"], result["resumed"]) == (100, 2, 102)
-        assert files(killed) == files(whole)
+        assert files(killed) == files(uninterrupted)
         for path in killed.iterdir():
             path.unlink()
 
 
-def test_what_a_kill_left_half_written_is_cut_off(
-    artifact_path: Path, whole: Path, killed: Path
+def test_bytes_after_the_last_checkpoint_are_cut_off(
+    artifact_path: Path, uninterrupted: Path, killed: Path
 ) -> None:
-    table = utterances(whole.parent / "in.csv", 1500)
-    run(artifact_path, table, whole / "out.csv")
+    table = utterances(uninterrupted.parent / "in.csv", 1500)
+    run(artifact_path, table, uninterrupted / "out.csv")
     interrupt(artifact_path, table, killed / "out.csv")
     for ending, torn in (
         (".partial", b"half a r"),
@@ -445,10 +443,10 @@ def test_what_a_kill_left_half_written_is_cut_off(
         with (killed / f"out.csv{ending}").open("ab") as file:
             file.write(torn)
     run(artifact_path, table, killed / "out.csv")
-    assert files(killed) == files(whole)
+    assert files(killed) == files(uninterrupted)
 
 
-def test_an_interrupted_job_is_resumed_only_as_it_was_begun(
+def test_an_interrupted_job_resumes_only_with_the_same_settings(
     artifact_path: Path, folder: Path
 ) -> None:
     source = utterances(folder.parent / "in.csv", 1500)
@@ -463,7 +461,7 @@ def test_an_interrupted_job_is_resumed_only_as_it_was_begun(
     assert (summary.rows, summary.resumed_from) == (1500, 0)
 
 
-def test_a_pipe_that_brings_something_else_is_not_taken_for_the_one_before(
+def test_a_job_on_a_pipe_does_not_resume_with_other_content(
     artifact_path: Path, folder: Path
 ) -> None:
     table = utterances(folder.parent / "in.csv", 1500).read_text()
@@ -493,7 +491,7 @@ def test_a_lost_or_damaged_file_of_an_interrupted_job_is_told(
 
 
 def damaged(lines: list[bytes]) -> dict[str, list[bytes]]:
-    """Return journals that no job has left, by what was done to them."""
+    """Return damaged journals by the kind of damage."""
     last = json.loads(lines[-1])
     other = [
         json.dumps({**last, "entry": last["entry"] | change}).encode()
@@ -540,7 +538,7 @@ SIDES = ["out.csv.journal", "out.csv.partial", "out.csv.rejects.partial", "out.c
 
 @pytest.mark.parametrize("name", [*SIDES, "out.csv", "out.csv.rejects.jsonl"])
 @pytest.mark.parametrize("content", ["mine", "{}\n"])
-def test_a_file_of_the_user_is_neither_replaced_nor_taken_over(
+def test_a_file_of_the_user_is_not_replaced(
     name: str, content: str, artifact_path: Path, folder: Path
 ) -> None:
     source = utterances(folder.parent / "in.csv", 10)
@@ -589,7 +587,7 @@ def test_two_jobs_cannot_write_the_same_output(artifact_path: Path, folder: Path
             score(artifact_path, source, folder / "out.csv", restart=True)
 
 
-def test_ctrl_c_stops_quietly_and_the_same_command_goes_on(
+def test_ctrl_c_stops_without_a_traceback_and_the_same_command_resumes(
     artifact_path: Path, folder: Path
 ) -> None:
     source = utterances(folder.parent / "in.csv", 1500)
@@ -649,7 +647,7 @@ def test_a_full_disk_is_told_in_a_sentence_and_the_same_command_goes_on(
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the peak from /proc")
-def test_a_job_takes_the_same_memory_for_a_large_file_as_for_a_small_one(
+def test_a_job_takes_the_same_memory_for_a_large_and_a_small_file(
     artifact_path: Path, folder: Path
 ) -> None:
     peaks = []

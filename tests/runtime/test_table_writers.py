@@ -99,7 +99,7 @@ def test_parquet_reads_back_as_it_was(
     assert read_back(tmp_path_factory.getbasetemp(), file.getvalue(), "parquet") == rows
 
 
-def test_csv_writes_no_text_as_json_and_dates_as_iso_8601() -> None:
+def test_csv_writes_other_values_than_text_as_json_and_dates_as_iso_8601() -> None:
     row = {
         "nothing": None,
         "true": True,
@@ -119,7 +119,7 @@ def test_json_lines_hold_dates_and_decimals_as_strings() -> None:
     assert JsonLinesWriter().encode([row]) == b'{"day": "2024-01-02", "price": "1.50"}\n'
 
 
-def test_a_parquet_column_of_text_holds_what_is_no_text_as_json(tmp_path: Path) -> None:
+def test_a_parquet_column_of_text_has_other_values_as_json(tmp_path: Path) -> None:
     writer = ParquetWriter(pyarrow.schema([("any", pyarrow.string())]))
     rows = [{"any": value} for value in ("text", 1, True, {"a": [1.5]}, None)]
     file = io.BytesIO()
@@ -224,7 +224,7 @@ def test_rows_are_left_out_of_a_batch_of_every_type(kind: pyarrow.DataType) -> N
     assert table["column"].type == kind or pyarrow.types.is_dictionary(kind)
 
 
-def test_cells_that_a_spreadsheet_would_run_are_text_in_safe_csv() -> None:
+def test_safe_csv_turns_formulas_into_text() -> None:
     cells = ["=HYPERLINK(1)", "+1+2", "-5", "+49 30 123", "@a", "\t=1", "a=1", "", "-", "-1e-05"]
     rows = [{"cell": cell} for cell in cells]
     safe = CsvWriter(["cell"], ",", safe=True).encode(rows).decode().splitlines()
@@ -242,7 +242,7 @@ def test_cells_that_a_spreadsheet_would_run_are_text_in_safe_csv() -> None:
     ]
 
 
-def test_a_header_is_quoted_where_another_delimiter_could_be_seen_in_it() -> None:
+def test_a_header_with_another_delimiter_is_quoted() -> None:
     assert CsvWriter(["a;b", "c"], ",").header == b'"a;b","c"\n'
     assert CsvWriter(["sep=;"], ",").header == b'"sep=;"\n'
 

@@ -146,7 +146,7 @@ def test_a_missing_quote_in_a_long_file_costs_one_line(write: Write) -> None:
     assert records[-1] == Row(rows + 2, {"text": "hello", "n": "1"})
 
 
-def test_a_record_may_be_long_but_not_over_long(write: Write) -> None:
+def test_a_record_can_be_as_long_as_the_maximum_but_not_longer(write: Write) -> None:
     longest = b"x" * (MAX_RECORD_BYTES - 1)
     good, bad, last = read(write("a.csv", b"text\n" + longest + b"\n" + longest + b"x\nend\n"))
     assert good == Row(2, {"text": longest.decode()})
@@ -215,7 +215,7 @@ def test_a_first_line_names_the_delimiter(write: Write, delimiter: str, mark: st
         assert table.dialect.lines == 2
 
 
-def test_a_delimiter_within_quotes_is_none(write: Write) -> None:
+def test_a_delimiter_within_quotes_is_text(write: Write) -> None:
     assert read(write("a.csv", b'"a;b;c",d\n1,2\n')) == [Row(2, {"a;b;c": "1", "d": "2"})]
 
 
@@ -284,7 +284,9 @@ def test_a_compressed_table_is_read_by_its_ending(tmp_path: Path, compression: s
 
 
 @pytest.mark.parametrize("compression", [".gz", ".zst"])
-def test_a_compressed_table_is_read_on_from_a_position(tmp_path: Path, compression: str) -> None:
+def test_reading_a_compressed_table_resumes_from_a_position(
+    tmp_path: Path, compression: str
+) -> None:
     path = compressed(tmp_path / f"a.csv{compression}", TABLE.encode())
     with open_table(path, "csv") as table:
         records, position = next(table.chunks(1))
@@ -343,7 +345,7 @@ def test_between_tabs_a_quotation_mark_that_may_be_stray_is_text(write: Write) -
         (b'"never closed\tgreet', '"never closed'),
     ],
 )
-def test_between_tabs_a_mark_that_quotes_nothing_is_text(
+def test_between_tabs_a_quotation_mark_that_quotes_nothing_is_text(
     write: Write, line: bytes, text: str
 ) -> None:
     good, last = read(write("a.tsv", b"text\tintent\n" + line + b"\nlast\tx\n"))
@@ -353,7 +355,7 @@ def test_between_tabs_a_mark_that_quotes_nothing_is_text(
 
 @pytest.mark.parametrize("quoted", ['"a, b",x', '"the ""lamp""",x'])
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
-def test_where_a_file_quotes_what_it_must_lines_within_quotes_are_one_record(
+def test_in_a_file_with_quoting_the_lines_within_quotes_are_one_record(
     write: Write, quoted: str, delimiter: str
 ) -> None:
     """As in BANKING77, whose texts hold commas and now and then end with a line end."""
@@ -505,7 +507,7 @@ def test_a_column_is_found_by_its_name(write: Write, header: str, wanted: str, f
         ("x" * 100_000, f"only '{'x' * 80}…': name the right one"),
     ],
 )
-def test_a_missing_column_is_named_with_those_there_are(
+def test_a_missing_column_is_refused_with_the_columns_of_the_table(
     write: Write, header: str, sentence: str
 ) -> None:
     with (
@@ -564,7 +566,7 @@ LINES = st.sampled_from(
 
 
 @given(lines=st.lists(LINES), chunk=st.integers(1, 5))
-def test_whatever_a_csv_holds_no_byte_is_lost_and_reading_goes_on_from_every_position(
+def test_reading_any_csv_loses_no_byte_and_resumes_from_every_position(
     tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], chunk: int
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "any.csv"
@@ -584,7 +586,7 @@ def test_whatever_a_csv_holds_no_byte_is_lost_and_reading_goes_on_from_every_pos
 
 @given(content=st.binary(max_size=200))
 @pytest.mark.parametrize("name", ["any.csv", "any.tsv", "any.jsonl", "any.parquet"])
-def test_any_bytes_are_read_or_refused_and_never_a_crash(
+def test_any_bytes_are_read_or_refused_without_a_crash(
     tmp_path_factory: pytest.TempPathFactory, name: str, content: bytes
 ) -> None:
     path = tmp_path_factory.getbasetemp() / name
@@ -596,7 +598,7 @@ def test_any_bytes_are_read_or_refused_and_never_a_crash(
     assert all(isinstance(record, Row | Unreadable) for record in records)
 
 
-def test_parquet_is_read_on_from_a_position_in_the_same_batches(tmp_path: Path) -> None:
+def test_reading_parquet_resumes_from_a_position_in_the_same_batches(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     numbers = pyarrow.table({"n": range(100)})
     pyarrow.parquet.write_table(numbers, path, row_group_size=30)
@@ -613,7 +615,7 @@ def test_parquet_is_read_on_from_a_position_in_the_same_batches(tmp_path: Path) 
         assert not table.skip_to(chunks[0][1])
 
 
-def test_a_pipe_is_read_on_from_a_position_if_it_begins_as_before() -> None:
+def test_reading_a_pipe_resumes_from_a_position_if_it_begins_as_before() -> None:
     content = b'text\none\n"two\nlines"\n\nthree\nfour\n'
     with open_pipe(content) as table:
         records, position = next(table.chunks(2))
@@ -669,7 +671,7 @@ print(count, int(status[status.index("VmHWM:") + 1]) // 1024)
         ("rows.jsonl", b"", b'{"text": "' + b"x" * 4083 + b'"}\n', 16_384),
     ],
 )
-def test_reading_takes_little_memory_whatever_a_file_holds(
+def test_reading_takes_little_memory_for_any_file(
     tmp_path: Path, name: str, head: bytes, repeated: bytes, records: int
 ) -> None:
     with (tmp_path / name).open("wb") as file:

@@ -1,4 +1,4 @@
-"""Text in, tokens out: docs/projection.md, sections 1 and 2."""
+"""From text to tokens: docs/projection.md, sections 1 and 2."""
 
 import shutil
 import subprocess
@@ -103,7 +103,7 @@ def test_composed_and_decomposed_texts_have_the_same_characters(text: str) -> No
 
 
 @given(st.text())
-def test_tokens_hold_no_space_and_leave_nothing_else_out(text: str) -> None:
+def test_the_joined_tokens_are_the_normalised_text_without_spaces(text: str) -> None:
     assert "".join(tokens(text)) == normalise(text).replace(" ", "")
     assert not any(" " in token or token == "" for token in tokens(text))
 

@@ -1,4 +1,4 @@
-"""Programs that tests compile: each once for a set of flags, by whichever process asks first."""
+"""Programs that tests compile, each once per set of flags, shared by test processes."""
 
 import hashlib
 import shutil
@@ -13,13 +13,13 @@ from tests.support.paths import ROOT
 FOLDER = ROOT / "build" / "tests"
 KERNEL = ROOT / "kernel" / "neuralbits.c"
 DRIVER = [KERNEL, ROOT / "tests" / "kernel" / "driver.c"]
-"""The kernel, and the program that answers texts with it."""
+"""The kernel, and a program that answers texts with it."""
 STRICT = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror"]
 SANITIZED = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 
 
 def sources_digest() -> str:
-    """Return the SHA-256 of all that is compiled anywhere in the repository, in hexadecimal."""
+    """Return the SHA-256, in hexadecimal, of all C sources of the repository."""
     digest = hashlib.sha256()
     for folder in ("kernel", "neuralbits", "fuzz", "tests/kernel"):
         for path in sorted((ROOT / folder).rglob("*.[chl]*")):
@@ -29,14 +29,14 @@ def sources_digest() -> str:
 
 
 def cached(make: Callable[[Path], object], *key: object) -> Path:
-    """Return a file that was made before, or make it.
+    """Return a cached file, or make it.
 
     Args:
-        make: Writes the file to the path that it gets.
-        key: What the file depends on beside the C sources of the repository, such as flags.
+        make: A function that writes the file to a path.
+        key: The inputs of the file other than the repository's C sources, such as flags.
 
     Returns:
-        Its path, in a folder that processes and runs share; leave the file as it is.
+        The path, in a folder that processes and runs share; don't change the file.
     """
     digest = hashlib.sha256(f"{sources_digest()} {key!r}".encode()).hexdigest()[:32]
     path = FOLDER / digest
@@ -50,7 +50,7 @@ def cached(make: Callable[[Path], object], *key: object) -> Path:
 
 
 def compiled(compiler: str, flags: Sequence[str | Path], sources: Sequence[Path] = DRIVER) -> Path:
-    """Compile a program, or return the one that these flags and sources gave before."""
+    """Compile a program, or return the cached one for these flags and sources."""
     version = subprocess.check_output([compiler, "--version"], text=True)
 
     def compile_to(path: Path) -> None:

@@ -11,7 +11,7 @@ COMMAND = [sys.executable, "-c", "from neuralbits.cli import main; main()"]
 
 
 def run(*arguments: object, code: int = 0, command: list[str] = COMMAND) -> str:
-    """Run the command; return what it prints, or the error if it is to fail."""
+    """Run the command; return its output, or its standard error if ``code`` isn't 0."""
     environment = os.environ | {"COLUMNS": "200"}
     done = subprocess.run(
         [*command, *map(str, arguments)], capture_output=True, text=True, env=environment
@@ -21,7 +21,7 @@ def run(*arguments: object, code: int = 0, command: list[str] = COMMAND) -> str:
 
 
 def refusal(*arguments: object) -> str:
-    """Run the command within this process; return the error that it ends with."""
+    """Run the command in this process; return its error."""
     from neuralbits.cli import main
 
     argv = ["neuralbits", *map(str, arguments)]

@@ -8,11 +8,11 @@ from typing import Any
 
 
 class Driver:
-    """A process that answers one request after another; it ends with the block.
+    """A process that answers requests; it ends with the context.
 
     Args:
-        command: What starts it.
-        folder: Where the files lie that hand artifacts and texts over.
+        command: The command that starts the process.
+        folder: A folder for the files with artifacts and texts.
 
     Example:
         >>> with Driver([program], folder) as driver:
@@ -39,8 +39,8 @@ class Driver:
         """Answer texts with the artifact in a file's bytes, or explain the answers.
 
         Returns:
-            What the driver says of each text, or a single number, the status, if the kernel refuses
-            the file.
+            One JSON object per text, or only the kernel's status if the kernel refuses the
+            artifact.
         """
         self._artifact.write_bytes(content)
         encoded = [
@@ -77,10 +77,10 @@ class Driver:
 
 
 class EmulatedDriver(Driver):
-    """A process for each request: an emulated machine without an operating system reads one.
+    """A process per request, on an emulated machine without an operating system.
 
     Args:
-        command: Returns what starts it, given the artifact's path.
+        command: A function from the artifact's path to the command.
         folder: As for `Driver`.
     """
 

@@ -58,7 +58,7 @@ UTTERANCES = {
 
 
 def make_artifact(projection: Projection | None = None, threshold: float = 0.3) -> Artifact:
-    """Make the artifact; the threshold is low because centroids are never very confident."""
+    """Make the artifact; the threshold is low because centroids have small margins."""
     projection = projection or Projection(functions=16, dimensions=64, stride=4)
 
     def sides_of(texts: list[str]) -> npt.NDArray[np.float64]:
@@ -89,8 +89,8 @@ def make_artifact(projection: Projection | None = None, threshold: float = 0.3) 
 
 
 def make_float_artifact() -> Artifact:
-    """Make one whose output layer has float weights, which the kernel doesn't take."""
-    held = make_artifact()
-    first, output = held.network.layers
+    """Make an artifact with float weights in its output layer, which the kernel can't run."""
+    model = make_artifact()
+    first, output = model.network.layers
     output = replace(output, precision="float", bias=output.bias.astype(np.float32))
-    return replace(held, network=replace(held.network, layers=[first, output]))
+    return replace(model, network=replace(model.network, layers=[first, output]))

@@ -1,7 +1,7 @@
-"""Requests that are wrong in every way that a seed can think of.
+"""Random malformed requests of many kinds, by seed.
 
-Each kind is a function from a random generator to the bytes that go over the connection. All of
-them hold `SECRET` wherever there is room for an utterance.
+Each kind is a function from a random generator to the bytes of one connection. Each request has
+`SECRET` where an utterance could be, so that tests can search the log for it.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ _JSON = "Content-Type: application/json"
 
 
 class Malformed(NamedTuple):
-    """What is sent over one connection."""
+    """The bytes of one connection."""
 
     kind: str
     content: bytes
@@ -26,7 +26,7 @@ class Malformed(NamedTuple):
 
 
 def malformed(seed: int, count: int) -> list[Malformed]:
-    """Make so many, of each kind about as many."""
+    """Make ``count`` requests, about equally many of each kind."""
     random = Random(seed)
     kinds = [(make, True) for make in _WHOLE] + [(make, False) for make in _BROKEN]
     made = []
@@ -38,7 +38,7 @@ def malformed(seed: int, count: int) -> list[Malformed]:
 
 
 async def exchange(address: tuple[str, int], content: bytes, whole: bool) -> list[int]:
-    """Send it, wait until the server closes the connection, and return the statuses that came."""
+    """Send bytes, wait until the server closes the connection, and return its statuses."""
     reader, writer = await asyncio.open_connection(*address)
     answer = b""
     try:
@@ -53,7 +53,7 @@ async def exchange(address: tuple[str, int], content: bytes, whole: bool) -> lis
     return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", answer)]
 
 
-# HTTP, but not what the service asks for: each gets an answer.
+# Complete HTTP requests that the service must answer with an error.
 
 
 def _post(body: bytes, *headers: str, path: str = "/classify", method: str = "POST") -> bytes:
@@ -110,7 +110,7 @@ def truncated_json(random: Random) -> bytes:
 
 
 def flipped_json(random: Random) -> bytes:
-    """JSON whose text ends too early, so that what follows it is none."""
+    """JSON whose string ends too early, so the rest is invalid."""
     body = json.dumps({"text": SECRET}).replace(" ", '"', random.randrange(2, 4))
     return _post(body.encode(), _JSON)
 
@@ -268,7 +268,7 @@ def header(random: Random) -> bytes:
 
 
 def smuggled(random: Random) -> bytes:
-    """Two lengths, of which one would hide a second request in the body of the first."""
+    """Two conflicting lengths, one of which hides a second request in the body of the first."""
     hidden = _post(json.dumps({"text": SECRET}).encode(), _JSON)
     lengths = random.choice(
         [
@@ -317,14 +317,14 @@ def truncated_body(random: Random) -> bytes:
     return _post(body, _JSON, path=_path(random))[: -random.randrange(1, len(body))]
 
 
-def longer_than_said(random: Random) -> bytes:
-    """A body that goes on after its length, where the next request would begin."""
+def longer_than_its_length(random: Random) -> bytes:
+    """A body that is longer than its Content-Length."""
     body = json.dumps([SECRET]).encode()
     return _post(body, _JSON).replace(b"close", b"keep-alive") + SECRET.encode() * 9
 
 
 def tls(random: Random) -> bytes:
-    """The beginning of a handshake, sent to where there is none."""
+    """The beginning of a TLS handshake, sent to a plain HTTP port."""
     return b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + random.randbytes(512)
 
 
@@ -365,7 +365,7 @@ _BROKEN: list[_Make] = [
     chunks,
     truncated_head,
     truncated_body,
-    longer_than_said,
+    longer_than_its_length,
     tls,
     garbage_after_bad,
 ]

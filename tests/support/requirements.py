@@ -1,4 +1,4 @@
-"""What tests need of the machine, and the summary of those that were skipped for lack of it."""
+"""The programs that tests need, and a summary of the tests that were skipped without them."""
 
 import re
 import shutil
@@ -28,11 +28,11 @@ def _absent(tools: Iterable[str]) -> list[str]:
 
 
 def needs(*tools: str, package: str) -> pytest.MarkDecorator:
-    """Skip a test where one of these commands isn't installed.
+    """Skip a test if one of these commands isn't installed.
 
     Args:
         tools: The commands.
-        package: The Debian packages that hold them, separated by spaces.
+        package: The Debian packages of the commands, separated by spaces.
     """
     absent = _absent(tools)
     return pytest.mark.skipif(
@@ -41,7 +41,7 @@ def needs(*tools: str, package: str) -> pytest.MarkDecorator:
 
 
 def require(*tools: str, package: str) -> None:
-    """Skip the running test likewise: for fixtures, and where a parameter names the tool."""
+    """Skip the running test: for fixtures, and if a parameter names the tool."""
     if absent := _absent(tools):
         pytest.skip(missing(*absent, command=_INSTALL + package))
 
@@ -53,7 +53,7 @@ needs_kernel = pytest.mark.skipif(not kernel.COMPILED, reason=KERNEL_MISSING)
 
 
 def untested(reasons: Iterable[str]) -> str | None:
-    """Return one line: how many tests lacked what, and the command that installs it.
+    """Return one line: the numbers of skipped tests, and the command that installs the missing.
 
     Args:
         reasons: Why each test was skipped; those that `missing` didn't make count as others.
@@ -66,14 +66,14 @@ def untested(reasons: Iterable[str]) -> str | None:
     commands: dict[str, None] = {}
     others = 0
     for reason in reasons:
-        if not (found := _REASON.fullmatch(reason)):
+        if not (match := _REASON.fullmatch(reason)):
             others += 1
             continue
-        lacked[found["what"]] += 1
-        if found["command"].startswith(_INSTALL):
-            packages |= dict.fromkeys(found["command"].removeprefix(_INSTALL).split())
+        lacked[match["what"]] += 1
+        if match["command"].startswith(_INSTALL):
+            packages |= dict.fromkeys(match["command"].removeprefix(_INSTALL).split())
         else:
-            commands[found["command"]] = None
+            commands[match["command"]] = None
     if not lacked:
         return f"not tested here: {others} for the reasons above" if others else None
     tests = [f"{count} for lack of {what}" for what, count in lacked.most_common()]

@@ -1,4 +1,4 @@
-"""The one line that ends a run on a machine which lacks something."""
+"""The line at the end of a test run that names missing programs."""
 
 from tests.support.requirements import missing, untested
 
@@ -14,6 +14,6 @@ def test_one_line_says_how_many_tests_lacked_what_and_what_installs_it() -> None
     )
 
 
-def test_where_nothing_is_missing_nothing_is_said() -> None:
+def test_without_missing_requirements_there_is_no_line() -> None:
     assert untested([]) is None
     assert untested(["another compiler"]) == "not tested here: 1 for the reasons above"

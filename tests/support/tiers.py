@@ -7,7 +7,7 @@ import pytest
 
 
 def tiers(small: Any, large: Any) -> Sequence[Any]:
-    """Return the values of a parameter: the small one, and in the long tier the large one.
+    """Return a parameter's values: the small one, and the large one for the long tier.
 
     Example:
         >>> @pytest.mark.parametrize("count", tiers(300, 10_000))

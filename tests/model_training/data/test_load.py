@@ -68,7 +68,9 @@ class TestReadingAFile:
         assert len(file.sha256) == 64
         assert not file.findings
 
-    def test_a_missing_column_is_named_with_those_there_are(self, tmp_path: Path) -> None:
+    def test_a_missing_column_is_refused_with_the_columns_of_the_table(
+        self, tmp_path: Path
+    ) -> None:
         path = write_csv(tmp_path / "home.csv", HOME)
         with pytest.raises(
             DataError, match=r"no column 'label', only 'text', 'intent'.*--label-column"
