@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 import neuralbits
@@ -14,6 +15,17 @@ from tests.support.requirements import missing, require, untested
 
 if TYPE_CHECKING:
     from neuralbits.model_training.data import TrainingData
+
+
+# The examples are the same in each run, and take as long as a busy machine needs; the fuzzers of
+# `make test-all` look for others.
+hypothesis.settings.register_profile(
+    "suite",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("suite")
 
 
 @pytest.fixture(scope="session")

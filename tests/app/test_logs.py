@@ -5,11 +5,11 @@ import os
 import pty
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 from tests.support.services import environment, started
+from tests.support.waiting import until
 
 SECRET = "my secret utterance"
 # A service of which a path fails, with an utterance in the exception's text.
@@ -33,10 +33,8 @@ serve()
 
 def lines(log: Path, count: int) -> list[dict[str, Any]]:
     """So many lines; a request's is written when its answer is sent already."""
-    deadline = time.monotonic() + 30
-    while len(found := log.read_text().splitlines()) < count:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(lambda: len(log.read_text().splitlines()) >= count)
+    found = log.read_text().splitlines()
     assert len(found) == count
     return [json.loads(line) for line in found]
 

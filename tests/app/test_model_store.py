@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -16,19 +15,11 @@ from neuralbits import artifact
 from neuralbits.app import api_keys
 from tests.support.homes import make_artifact
 from tests.support.services import Server, environment, started
+from tests.support.waiting import LIMIT, until
 
 KEY, HASH = api_keys.make()
 AUTHORIZED = {"Authorization": f"Bearer {KEY}"}
 OTHER = make_artifact(threshold=0.4)
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    """What a condition gives as soon as it holds."""
-    deadline = time.monotonic() + 30
-    while not (found := condition()):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    return found
 
 
 def hang_up(server: Server) -> None:
@@ -161,7 +152,7 @@ def test_no_request_fails_while_artifacts_change_and_each_answer_is_of_one_of_th
     statuses, confidences, done = set(), set(), threading.Event()
 
     def ask() -> None:
-        with httpx.Client(base_url=server.url, headers=AUTHORIZED) as client:
+        with httpx.Client(base_url=server.url, headers=AUTHORIZED, timeout=LIMIT) as client:
             while not done.is_set():
                 answer = client.post("/classify", json={"text": text})
                 statuses.add(answer.status_code)

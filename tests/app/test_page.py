@@ -23,12 +23,13 @@ import neuralbits
 from neuralbits import artifact, export
 from neuralbits.projection import Projection
 from neuralbits.text import normalise
-from tests.app.test_service import Server, environment, started
 from tests.kernel.test_kernel import make
 from tests.support.paths import ROOT
 from tests.support.requirements import needs_chromium
+from tests.support.services import Server, environment, free_port, started
+from tests.support.waiting import LIMIT, until
 
-playwright.expect.set_options(timeout=10_000)
+playwright.expect.set_options(timeout=1000 * LIMIT)
 CHROMIUM = shutil.which("chromium")
 
 SHIPPED = ROOT / "artifacts" / "home-assistant-en.safetensors"
@@ -148,7 +149,7 @@ def visit(chromium: Any, server: Server) -> Iterator[Open]:
             tab = chromium.new_context(**{"reduced_motion": "reduce"} | options)
             tabs.callback(tab.close)
             made = Visit(tab.new_page())
-            made.page.set_default_timeout(10_000)
+            made.page.set_default_timeout(1000 * LIMIT)
             made.page.on("request", lambda request: made.requests.append(request.url))
             made.page.on("pageerror", lambda error: made.complaints.append(str(error)))
             made.page.on(
@@ -576,8 +577,7 @@ def test_another_model_is_described_once_it_is_served(visit: Open, tmp_path: Pat
         tab.wait("card", re.escape(neuralbits.load(path).manifest.digest))
         shutil.copy(SHIPPED.with_stem("clinc150"), path)
         server.process.send_signal(signal.SIGHUP)
-        while server.get("/readyz").json()["reload"] is None:
-            tab.page.wait_for_timeout(20)
+        until(lambda: server.get("/readyz").json()["reload"])
         tab.page.evaluate("const now = performance.now(); performance.now = () => now + 11_000;")
         tab.enter("how do you say hello in french")
         other = neuralbits.load(path)
@@ -654,16 +654,14 @@ def test_a_busy_service_is_asked_again_when_it_says(visit: Open) -> None:
 
 @needs_chromium
 def test_a_service_that_is_gone_is_waited_for(visit: Open, tmp_path: Path) -> None:
-    with started(
-        tmp_path, ["-m", "neuralbits.app"], environment(artifact=SHIPPED, port=0)
-    ) as server:
+    settings = environment(artifact=SHIPPED, port=free_port())
+    with started(tmp_path, ["-m", "neuralbits.app"], settings) as server:
         tab = visit(server)
         tab.refused = True
         tab.wait("intent", "HassTurnOff")
-        port = server.address()[1]
     tab.page.locator("#text").fill("lights on")
     tab.wait("trouble", r"^The service can't be reached\. Trying again in 2 s\.$")
-    with started(tmp_path, ["-m", "neuralbits.app"], environment(artifact=SHIPPED, port=port)):
+    with started(tmp_path, ["-m", "neuralbits.app"], settings):
         tab.wait("reading", "^lights on$")
         assert tab.shown("trouble") == ""
 

@@ -27,6 +27,7 @@ from neuralbits.app.main import create_app
 from neuralbits.app.settings import Settings
 from tests.support.homes import UTTERANCES
 from tests.support.services import Server, encode, ends, environment, started
+from tests.support.waiting import LIMIT
 
 SECRET = "my secret utterance"
 TEXTS = [
@@ -110,7 +111,7 @@ def test_concurrent_requests_get_the_answers_that_they_get_alone(
     server: Server, classifier: neuralbits.Classifier
 ) -> None:
     def ask(worker: int) -> list[Any]:
-        with httpx.Client(base_url=server.url, timeout=60) as client:
+        with httpx.Client(base_url=server.url, timeout=LIMIT) as client:
             answers = []
             for text in TEXTS[worker:] + TEXTS[:worker]:
                 answers.append(client.post("/classify", **encode({"text": text})).json())
@@ -325,7 +326,7 @@ def test_errors_beyond_count_are_counted_and_the_first_of_them_named(server: Ser
 
 
 def test_an_over_large_body_is_refused_before_any_of_it_is_sent(server: Server) -> None:
-    with socket.create_connection(server.address(), timeout=60) as connection:
+    with socket.create_connection(server.address(), timeout=LIMIT) as connection:
         connection.sendall(
             b"POST /classify HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             b"Content-Length: 1000000000000\r\nExpect: 100-continue\r\n\r\n"
@@ -470,7 +471,7 @@ def test_under_another_server_a_missing_artifact_is_one_sentence_too(tmp_path: P
         env=environment(artifact="missing.safetensors"),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=LIMIT,
     )
     assert ended.returncode != 0
     assert "Traceback" not in ended.stderr
@@ -485,7 +486,7 @@ def test_without_the_serving_dependencies_it_names_their_installation(tmp_path: 
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=LIMIT,
     )
     assert ended.returncode == 1
     assert ended.stderr == ("neuralbits: serving needs fastapi: pip install 'neuralbits[serve]'\n")
@@ -499,7 +500,7 @@ def test_a_signal_ends_it_cleanly_once_the_request_in_flight_is_answered(
     with started(
         tmp_path, ["-m", "neuralbits.app"], environment(artifact=artifact_path, port=0)
     ) as server:
-        with socket.create_connection(server.address(), timeout=60) as connection:
+        with socket.create_connection(server.address(), timeout=LIMIT) as connection:
             connection.sendall(
                 b"POST /classify HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
                 b"Content-Length: %d\r\nExpect: 100-continue\r\n\r\n" % len(body)
@@ -508,12 +509,12 @@ def test_a_signal_ends_it_cleanly_once_the_request_in_flight_is_answered(
             server.process.send_signal(number)
             with contextlib.suppress(ConnectionError):
                 while True:  # until it takes no more
-                    socket.create_connection(server.address(), timeout=60).close()
+                    socket.create_connection(server.address(), timeout=LIMIT).close()
             connection.sendall(body)
             answer = b"".join(iter(lambda: connection.recv(4096), b""))
         assert b" 200 OK" in answer
         assert b'"turn_off"' in answer
-        assert server.process.wait(60) == 0
+        assert server.process.wait(LIMIT) == 0
         assert len(server.log.read_text().splitlines()) == 1
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from neuralbits.app.settings import Settings
 from neuralbits.app.signals import Hangup
 from tests.support.homes import make_artifact
 from tests.support.services import Server, environment, started
+from tests.support.waiting import until
 
 # A process that sends itself SIGHUP at a moment of its start, before which the artifact's file has
 # changed. The process never sends another.
@@ -43,11 +43,7 @@ MOMENTS = {
 
 def reload_of(server: Server) -> dict[str, str]:
     """How the last reload ended; waits for one."""
-    deadline = time.monotonic() + 120
-    while not (reload := server.get("/readyz").json()["reload"]):
-        assert time.monotonic() < deadline, "the signal is lost"
-        time.sleep(0.02)
-    return reload  # type: ignore[no-any-return]
+    return until(lambda: server.get("/readyz").json()["reload"])  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize("moment", MOMENTS)

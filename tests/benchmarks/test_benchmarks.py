@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from io import StringIO
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from rich.console import Console
 import neuralbits
 from tests.support.homes import UTTERANCES
 from tests.support.requirements import missing
+from tests.support.waiting import LIMIT, until
 
 pytest.importorskip("sklearn", reason="needs neuralbits[train]")
 pytest.importorskip("torch", reason="needs neuralbits[train]")
@@ -274,7 +274,7 @@ with open(sys.argv[1], "w") as file:
     file.write(str(os.getpid()))
 signal.signal(signal.SIGINT, lambda *_: sys.exit(130))
 print("learning", file=sys.stderr, flush=True)
-time.sleep(60)
+time.sleep(600)
 '''
 training = Training("it", (sys.executable, "-c", program, str(output)), output, (), ("--resume",))
 with interruptible(), locked(output.parent) as lock:
@@ -301,14 +301,14 @@ def test_an_interrupted_training_resumes(tmp_path: Path, number: signal.Signals)
     with pytest.raises(NeuralbitsError, match="another process is using"), locked(tmp_path):
         pass
     process.send_signal(number)
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=LIMIT)
     assert "the same command resumes" in said
     with locked(tmp_path):  # nothing is left running
         record = json.loads((tmp_path / "model.record.json").read_bytes())
     assert not record["finished"]
 
     process = start()
-    process.communicate(timeout=30)
+    process.communicate(timeout=LIMIT)
     assert process.returncode == 0
     again = json.loads((tmp_path / "model.record.json").read_bytes())
     assert again["finished"]
@@ -326,14 +326,15 @@ def test_the_lock_outlives_a_benchmark_that_is_killed(tmp_path: Path) -> None:
     with pytest.raises(NeuralbitsError, match="another process is using"), locked(tmp_path):
         pass
     os.kill(int((tmp_path / "model.bin").read_text()), signal.SIGKILL)
-    deadline = time.monotonic() + 10
-    while True:
+
+    def is_free() -> bool:
         try:
             with locked(tmp_path):
-                break
+                return True
         except NeuralbitsError:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+            return False
+
+    until(is_free)
 
 
 def test_changed_comments_and_docstrings_repeat_no_training(tmp_path: Path) -> None:

@@ -1,13 +1,11 @@
 """The service's benchmark: its load, its measurements and its page."""
 
-import contextlib
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
-import time
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from neuralbits.app.settings import Settings
 from tests.support.homes import UTTERANCES
 from tests.support.paths import ROOT
 from tests.support.requirements import needs
+from tests.support.waiting import LIMIT, until
 
 TEXTS = [text for texts in UTTERANCES.values() for text in texts]
 COUNTED = {
@@ -186,9 +185,13 @@ with ending_in_a_sentence("benchmarks"), interruptible():
         assert process.stdout is not None
         assert process.stdout.readline().startswith(b"1 of 9: requests a second")
         os.killpg(process.pid, signal.SIGINT)  # as a terminal sends it
-        assert process.wait(30) == 130
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, 0)
-        time.sleep(0.5)  # the last of them are on their way out
-        with pytest.raises(ProcessLookupError):
+        assert process.wait(LIMIT) == 130
+
+    def all_are_gone() -> bool:
+        try:
             os.killpg(process.pid, 0)
+        except ProcessLookupError:
+            return True
+        return False
+
+    until(all_are_gone)

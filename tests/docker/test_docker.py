@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import metadata
@@ -24,6 +23,7 @@ from tests.support.homes import make_float_artifact
 from tests.support.paths import ROOT
 from tests.support.requirements import needs_kernel
 from tests.support.services import environment, started
+from tests.support.waiting import until
 
 DOCKERFILES = ["Dockerfile", "Dockerfile.training"]
 
@@ -149,8 +149,7 @@ def test_the_packages_of_the_image_are_enough_to_serve(installed: set[str], tmp_
 
         artifact.write(make_float_artifact(), served)
         server.process.send_signal(signal.SIGHUP)
-        while not (reload := server.get("/readyz").json()["reload"]):
-            time.sleep(0.02)
+        reload = until(lambda: server.get("/readyz").json()["reload"])
         assert reload["status"] == "refused"
         assert "this artifact needs the NumPy backend" in reload["detail"]
         assert server.post("/classify", json={"text": "turn of teh lamp"}).is_success

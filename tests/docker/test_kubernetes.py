@@ -4,7 +4,6 @@ import base64
 import re
 import shutil
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from neuralbits.app.settings import Settings
 from tests.docker.test_docker import ROOT, stages, variables, words
 from tests.support.requirements import needs
 from tests.support.services import environment, started
+from tests.support.waiting import until
 
 FOLDER = ROOT / "docker" / "kubernetes"
 OLDEST = "1.30"  # the first in which a pod sleeps before it stops, unless a cluster forbids it
@@ -159,9 +159,8 @@ def test_an_updated_artifact_is_served_without_a_new_pod(tmp_path: Path) -> None
         first = service.get("/readyz").json()
         update("..2", "clinc150.safetensors")
         shutil.rmtree(volume / "..1")
-        deadline = time.monotonic() + 20
-        while not (now := service.get("/readyz").json())["reload"] and time.monotonic() < deadline:
-            time.sleep(0.1)
+        until(lambda: service.get("/readyz").json()["reload"])
+        now = service.get("/readyz").json()
         assert now["reload"]["status"] == "loaded"
         assert now["digest"] != first["digest"]
 

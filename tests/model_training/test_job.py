@@ -49,13 +49,41 @@ def write_homes(folder: Path) -> Path:
     return folder / "homes.csv"
 
 
+# Training that waits after its first epoch until its standard input ends: a signal finds it there,
+# however busy the machine is.
+PROGRAM = """
+import sys
+from neuralbits.cli import main
+
+class PausesAfterAnEpoch:
+    def __init__(self, stream):
+        self.stream, self.told = stream, ""
+
+    def __getattr__(self, name):
+        return getattr(self.stream, name)
+
+    def write(self, text):
+        self.told += text
+        return self.stream.write(text)
+
+    def flush(self):
+        self.stream.flush()
+        if "epoch   1/" in self.told and self.told.endswith("\\n"):
+            self.told = ""
+            sys.stdin.read()
+
+sys.stderr = PausesAfterAnEpoch(sys.stderr)
+main()
+"""
+
+
 def start(folder: Path, *options: str) -> "subprocess.Popen[str]":
     """Start training in a separate process, in this folder."""
-    program = "from neuralbits.cli import main; main()"
     return subprocess.Popen(
-        [sys.executable, "-c", program, *COMMAND, *options],
+        [sys.executable, "-c", PROGRAM, *COMMAND, *options],
         cwd=folder,
         env=os.environ | {"COLUMNS": "200"},
+        stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

@@ -280,14 +280,14 @@ def test_it_takes_milliseconds_whatever_the_text(name: str) -> None:
     classifier = by_kernel(SHIPPED[name])
 
     def seconds(text: str) -> float:
-        started = time.perf_counter()
+        started = time.thread_time()  # which leaves out what others take of the processor
         try:
             classifier.explain(text)
         except ValueError:
             assert len(text) == 10_000
-        return time.perf_counter() - started
+        return time.thread_time() - started
 
-    # Far above what it takes, as others may share the machine; far below seconds.
+    # Far above what it takes, and far below seconds.
     short = "what is the spanish word for pasta and for a wine"
     assert min(seconds(short) for _ in range(5)) < 0.02
     varied = "".join(map(chr, range(0x4E00, 0x4E00 + 10_000)))

@@ -34,6 +34,7 @@ from tests.support.requirements import (
     needs_kernel,
     require,
 )
+from tests.support.waiting import LIMIT
 from tools import make_kernel_wasm
 
 SHIPPED = [ROOT / "artifacts" / f"{name}.safetensors" for name in ("home-assistant-en", "clinc150")]
@@ -422,10 +423,10 @@ def report_of(page: str, folder: Path) -> Any:
             stderr=subprocess.DEVNULL,
         )
         try:
-            return posted.get(timeout=50)
+            return posted.get(timeout=LIMIT)
         finally:
             browser.terminate()
-            browser.wait(20)
+            browser.wait(LIMIT)
             server.shutdown()
             thread.join()
 

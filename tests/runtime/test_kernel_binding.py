@@ -25,6 +25,7 @@ from tests.runtime.test_artifact import FORGERIES, Settings, Tensors, forged
 from tests.support.homes import make_artifact, make_float_artifact
 from tests.support.paths import ROOT
 from tests.support.requirements import needs_kernel
+from tests.support.waiting import until
 
 pytestmark = needs_kernel
 
@@ -119,16 +120,22 @@ def test_a_list_that_changes_while_it_is_classified_is_safe() -> None:
 
 def test_other_threads_run_while_the_kernel_works() -> None:
     engine, texts = Kernel(CONTENT, HELD.labels), ["turn on the lamp in the kitchen " * 300] * 256
-    working = threading.Thread(target=engine.classify, args=(texts, 1))
-    started = time.monotonic()
-    working.start()
-    longest = 0.0
-    while working.is_alive():
-        before = time.monotonic()
-        time.sleep(0)
-        longest = max(longest, time.monotonic() - before)
-    # Holding Python's lock throughout, it would have let this thread wait for as long as it took.
-    assert longest < 0.5 * (time.monotonic() - started)
+
+    def longest_pause() -> float:
+        """The longest time for which this thread stood still, as a share of the other's work."""
+        working = threading.Thread(target=engine.classify, args=(texts, 1))
+        started = time.monotonic()
+        working.start()
+        longest = 0.0
+        while working.is_alive():
+            before = time.monotonic()
+            time.sleep(0)
+            longest = max(longest, time.monotonic() - before)
+        return longest / (time.monotonic() - started)
+
+    # If it held Python's lock, this thread would wait for nearly all of that time, in each try.
+    # Else only other programs make it wait, now and then.
+    until(lambda: longest_pause() < 0.5)
 
 
 def test_the_binding_leaks_no_memory() -> None:

@@ -8,7 +8,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +22,14 @@ from neuralbits.errors import ForeignFileError, NeuralbitsError
 from neuralbits.scoring import Progress, ScoringError, score
 from neuralbits.tables import TableError
 from tests.support.homes import UTTERANCES
+from tests.support.waiting import until
 
 FORMATS = ["csv", "tsv", "jsonl", "parquet"]
 TEXTS = [text for texts in UTTERANCES.values() for text in texts]
 
 # A job with small chunks and many checkpoints. Its standard output is one line of JSON an event.
 JOB = """
-import json, multiprocessing, os, resource, signal, sys, threading, time
+import json, math, multiprocessing, os, resource, signal, sys, threading, time
 from pathlib import Path
 from neuralbits import scoring, table_writers
 
@@ -50,6 +50,8 @@ def progress(now, calls=[]):
     calls.append(now)
     if len(calls) == options.get("die_after"):
         threading.Timer(options["die_in"], die).start()
+    if len(calls) >= options.get("die_after", math.inf) + 2:
+        time.sleep(600)  # it dies before it ends, however late the timer is
     time.sleep(options.get("slow", 0))
 
 def dying(method, calls=[]):
@@ -591,7 +593,7 @@ def test_ctrl_c_stops_without_a_traceback_and_the_same_command_resumes(
     artifact_path: Path, folder: Path
 ) -> None:
     source = utterances(folder.parent / "in.csv", 1500)
-    with Job(artifact_path, source, folder / "out.csv", slow=0.05) as job:
+    with Job(artifact_path, source, folder / "out.csv", slow=600) as job:
         job.next()
         os.killpg(job.process.pid, signal.SIGINT)
         assert job.result() == {"stopped": True}
@@ -605,7 +607,7 @@ def test_a_worker_that_dies_is_told_in_a_sentence_and_the_same_command_goes_on(
     artifact_path: Path, folder: Path
 ) -> None:
     source = utterances(folder.parent / "in.csv", 1500)
-    with Job(artifact_path, source, folder / "out.csv", slow=0.05) as job:
+    with Job(artifact_path, source, folder / "out.csv", slow=1) as job:
         os.kill(job.next()["workers"][0], signal.SIGKILL)
         assert job.result() == {
             "error": "a worker process died or was killed: rerun the same command to resume"
@@ -618,10 +620,7 @@ def test_no_worker_outlives_a_killed_job(artifact_path: Path, folder: Path) -> N
     with Job(artifact_path, source, folder / "out.csv", slow=600) as job:
         workers = job.next()["workers"]
         assert len(workers) == 2
-    for _ in range(3000):
-        if any(alive(worker) for worker in workers):
-            time.sleep(0.01)
-    assert not any(alive(worker) for worker in workers)
+    until(lambda: not any(alive(worker) for worker in workers))
 
 
 def alive(process: int) -> bool:

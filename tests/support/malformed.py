@@ -11,6 +11,8 @@ from collections.abc import Callable
 from random import Random
 from typing import NamedTuple
 
+from tests.support.waiting import LIMIT
+
 SECRET = "secret utterance"
 _JSON = "Content-Type: application/json"
 
@@ -45,7 +47,7 @@ async def exchange(address: tuple[str, int], content: bytes, whole: bool) -> lis
         writer.write(content)
         if not whole:
             writer.write_eof()
-        answer = await asyncio.wait_for(reader.read(), 20)
+        answer = await asyncio.wait_for(reader.read(), LIMIT)
     except ConnectionError:
         pass  # closed while it was still being sent
     finally:

@@ -3,16 +3,19 @@
 import contextlib
 import json
 import os
+import random
 import re
+import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
+
+from tests.support.waiting import LIMIT, until
 
 
 def environment(**settings: object) -> dict[str, str]:
@@ -28,10 +31,10 @@ class Server:
     log: Path
 
     def post(self, path: str, **request: Any) -> httpx.Response:
-        return httpx.post(self.url + path, timeout=60, **request)
+        return httpx.post(self.url + path, timeout=LIMIT, **request)
 
     def get(self, path: str) -> httpx.Response:
-        return httpx.get(self.url + path, timeout=60)
+        return httpx.get(self.url + path, timeout=LIMIT)
 
     def address(self) -> tuple[str, int]:
         url = httpx.URL(self.url)
@@ -48,6 +51,21 @@ class Server:
         return [json.loads(line)["level"] for line in self.log.read_text().splitlines()]
 
 
+def free_port() -> int:
+    """A port that only a test asks for: no connection of another process gets it by chance."""
+    while True:
+        port = random.SystemRandom().randrange(10_000, 30_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+
+
+def _url(process: "subprocess.Popen[bytes]", log: Path) -> str | None:
+    """The address that a server has logged."""
+    assert process.poll() is None, log.read_text()
+    found = re.search(r"https?://[\d.:]+", log.read_text())
+    return found[0] if found else None
+
+
 @contextlib.contextmanager
 def started(folder: Path, command: list[str], environment: dict[str, str]) -> Iterator[Server]:
     """Run a server in a folder that holds nothing of the project, until the block ends."""
@@ -57,10 +75,8 @@ def started(folder: Path, command: list[str], environment: dict[str, str]) -> It
             [sys.executable, *command], cwd=folder, env=environment, stderr=stderr
         )
     try:
-        while not (url := re.search(r"https?://[\d.:]+", log.read_text())):
-            assert process.poll() is None, log.read_text()
-            time.sleep(0.02)
-        yield Server(process, url[0], log)
+        url = until(lambda: _url(process, log))
+        yield Server(process, url, log)
     finally:
         process.kill()
         process.wait()
@@ -80,7 +96,7 @@ def ends(folder: Path, **settings: object) -> str:
         env=environment(**{"port": 0} | settings),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=LIMIT,
     )
     assert ended.returncode == 1
     assert ended.stdout == ""

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from tests.support.services import environment, started
+from tests.support.waiting import LIMIT
 
 trace_service = pytest.importorskip("opentelemetry.proto.collector.trace.v1.trace_service_pb2")
 
@@ -76,7 +77,7 @@ def test_a_span_tells_of_each_request_and_of_nothing_that_was_said(
         server.post("/classify", json={"text": [SECRET], SECRET: 1})
         httpx.request("PURGE", server.url + f"/{SECRET}?text={SECRET}")
         server.process.terminate()  # which sends what is left
-        assert server.process.wait(30) == 0
+        assert server.process.wait(LIMIT) == 0
 
     classified, refused, unknown = collector.spans()
     assert classified.name == refused.name == "POST /classify"
@@ -107,7 +108,7 @@ def test_without_their_packages_it_says_what_to_install(
         env=environment(artifact=artifact_path, port=0, traces=True),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=LIMIT,
     )
     assert ended.returncode == 1
     assert ended.stderr.startswith("neuralbits: NEURALBITS_TRACES needs opentelemetry.sdk")
