@@ -282,7 +282,7 @@ def test_json_values_become_typed_columns_of_parquet(artifact_path: Path, folder
     assert [row[name] for name in "nxbl"] == [1, 0.5, True, "[1]"]
 
 
-def test_progress_is_told_up_to_the_whole(artifact_path: Path, folder: Path) -> None:
+def test_progress_is_reported_up_to_the_whole(artifact_path: Path, folder: Path) -> None:
     source = utterances(folder.parent / "in.csv", 3000)
     told: list[Progress] = []
     score(artifact_path, source, folder / "out.jsonl", workers=1, progress=told.append)
@@ -314,7 +314,7 @@ def test_each_worker_uses_one_thread(artifact_path: Path, folder: Path) -> None:
         ({}, "already has a column 'intent'"),
     ],
 )
-def test_a_wrong_column_is_told_before_the_work_begins(
+def test_a_wrong_column_is_refused_before_the_work_begins(
     artifact_path: Path, folder: Path, options: dict[str, Any], sentence: str
 ) -> None:
     source = folder.parent / "in.csv"
@@ -326,7 +326,7 @@ def test_a_wrong_column_is_told_before_the_work_begins(
     assert (folder / "out.csv").read_text().startswith("text,intent,predicted_intent,predicted_con")
 
 
-def test_an_output_that_cannot_be_written_is_told_before_the_work_begins(
+def test_an_output_that_cannot_be_written_is_refused_before_the_work_begins(
     artifact_path: Path, folder: Path
 ) -> None:
     source = utterances(folder / "in.csv", 1)
@@ -476,7 +476,7 @@ def test_a_job_on_a_pipe_does_not_resume_with_other_content(
     assert result["done"] == 1500
 
 
-def test_a_lost_or_damaged_file_of_an_interrupted_job_is_told(
+def test_a_lost_or_damaged_file_of_an_interrupted_job_is_refused(
     artifact_path: Path, folder: Path
 ) -> None:
     source = utterances(folder.parent / "in.csv", 1500)
@@ -603,7 +603,7 @@ def test_ctrl_c_stops_without_a_traceback_and_the_same_command_resumes(
     assert result["resumed"] > 0
 
 
-def test_a_worker_that_dies_is_told_in_a_sentence_and_the_same_command_goes_on(
+def test_a_worker_that_dies_is_one_sentence_and_the_same_command_resumes(
     artifact_path: Path, folder: Path
 ) -> None:
     source = utterances(folder.parent / "in.csv", 1500)
@@ -632,7 +632,7 @@ def alive(process: int) -> bool:
     return not (status.exists() and ") Z " in status.read_text())  # ended, but not yet reaped
 
 
-def test_a_full_disk_is_told_in_a_sentence_and_the_same_command_goes_on(
+def test_a_full_disk_is_one_sentence_and_the_same_command_resumes(
     artifact_path: Path, folder: Path
 ) -> None:
     source = utterances(folder.parent / "in.csv", 1500)

@@ -78,7 +78,7 @@ def test_the_last_line_needs_no_newline(write: Write) -> None:
     assert read(write("a.csv", b"text\nhello")) == [Row(2, {"text": "hello"})]
 
 
-def test_a_blank_line_is_told_and_not_skipped(write: Write) -> None:
+def test_a_blank_line_is_reported_and_not_skipped(write: Write) -> None:
     path = write("a.csv", b"text,n\n\nhello,1\n\r\n")
     assert read(path) == [
         Unreadable(2, BLANK, ""),
@@ -119,13 +119,13 @@ def test_a_quote_that_is_never_closed_costs_one_line(write: Write) -> None:
     assert [record.line for record in records if isinstance(record, Row)] == [2, 4, 5]
 
 
-def test_bad_encoding_is_not_told_as_bad_quoting(write: Write) -> None:
+def test_bad_encoding_is_not_reported_as_bad_quoting(write: Write) -> None:
     bad, good = read(write("a.csv", b'text\n"caf\xe9" au lait\nhello\n'))
     assert reason(bad) == f"byte 5 of the line, 0xe9, {NO_UTF8}"
     assert good == Row(3, {"text": "hello"})
 
 
-def test_bad_quoting_is_not_told_as_the_bad_encoding_of_a_later_line(write: Write) -> None:
+def test_bad_quoting_is_not_reported_as_the_bad_encoding_of_a_later_line(write: Write) -> None:
     first, second, good = read(write("a.csv", b'text\n"hello\ncaf\xe9\nlast\n'))
     assert "quoting is broken" in reason(first)
     assert "no UTF-8" in reason(second)
@@ -452,7 +452,7 @@ def test_a_file_that_is_no_parquet_is_refused(write: Write) -> None:
         read(write("a.parquet", b"text\nhello\n"))
 
 
-def test_a_damaged_parquet_file_is_told_with_the_row(tmp_path: Path) -> None:
+def test_a_damaged_parquet_file_is_refused_with_the_row(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     texts = pyarrow.table({"text": [f"text {number}" for number in range(5000)]})
     pyarrow.parquet.write_table(texts, path, row_group_size=1000, use_dictionary=False)
@@ -527,7 +527,7 @@ def test_an_unknown_format_is_refused(write: Write) -> None:
         pass
 
 
-def test_a_missing_file_is_told_by_its_name(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(TableError, match=r"none\.csv can't be read: No such file"):
         read(tmp_path / "none.csv")
 
