@@ -25,6 +25,7 @@ from neuralbits.cli import (
     require,
 )
 from neuralbits.errors import NeuralbitsError
+from neuralbits.sizes import parse_size
 
 if TYPE_CHECKING:
     from .data import TrainingData
@@ -104,9 +105,7 @@ def train(
     A projection network is trained together with an LSTM or another trainer, which is not shipped.
     """
     require("torch", "train")
-    from . import budget, job
-    from .evaluation.report import comparison
-    from .networks.trainers import TrainerSettings
+    from .networks.settings import TrainerSettings
     from .settings import Settings, SettingsError, parse_share
 
     try:
@@ -118,7 +117,7 @@ def train(
     except ValueError as error:
         raise SettingsError(str(error)) from None
     chosen = chosen.override(set_ or [])
-    size = budget.parse_size(max_size)
+    size = parse_size(max_size)
     loaded = _training_data(
         train,
         validation,
@@ -139,6 +138,9 @@ def train(
         if file
     }
     words = [files.get(word, word) for word in sys.argv[1:] if word != "--resume"]
+    from . import job  # with torch, which takes seconds to import: errors above come at once
+    from .evaluation.report import comparison
+
     report = job.train(
         chosen,
         loaded,

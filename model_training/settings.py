@@ -1,6 +1,7 @@
 """The settings of a training run, in one dataclass.
 
-Its defaults are those of `neuralbits train`; the report and the checkpoint record it.
+Its defaults are those of `neuralbits train`; the report and the checkpoint record it. Nothing here
+imports torch, so that a mistake in a setting is reported at once.
 """
 
 import math
@@ -11,12 +12,9 @@ from typing import NamedTuple, TypeVar
 from neuralbits.errors import NeuralbitsError
 from neuralbits.projection import Projection
 
-from .compression.low_rank import LowRankSettings
-from .compression.pruning import PruningSettings
+from .compression.settings import LowRankSettings, PruningSettings
 from .networks.losses import Objective
-from .networks.projection_network import NetworkSettings
-from .networks.specialists import SpecialistSettings
-from .networks.trainers import TrainerSettings
+from .networks.settings import NetworkSettings, SpecialistSettings, TrainerSettings
 
 
 class SettingsError(NeuralbitsError):

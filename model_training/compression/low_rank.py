@@ -16,8 +16,7 @@ after it: the artifact holds nothing new. Three metrics measure the distance of 
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -27,11 +26,10 @@ from neuralbits.errors import NeuralbitsError
 
 from ..networks.projection_network import (
     HiddenLayer,
-    NetworkSettings,
     ProjectionNetwork,
 )
-
-Metric = Literal["plain", "covariance", "mahalanobis"]
+from ..networks.settings import NetworkSettings
+from .settings import LowRankSettings, Metric
 
 Texts = Callable[[], Iterable[tuple[Tensor, Tensor]]]
 """Return an iterator over all training texts in batches: the values of their bits, (B, I), and
@@ -40,34 +38,6 @@ their labels, (B,)."""
 
 class LowRankError(NeuralbitsError):
     """A network that can't be made by factorisation; the sentence says why."""
-
-
-@dataclass(frozen=True)
-class LowRankSettings:
-    """When, and by which metric, the layer that reads the bits is factorised."""
-
-    after: int = 0
-    """For so many epochs that layer is trained whole, in floats, without the first of the network's
-    widths, which is the rank that it then gets; 0 trains the two factors from the beginning."""
-    held: int = 1
-    """For so many epochs after that, the factor that reads the bits stays as it is."""
-    metric: Metric = "covariance"
-
-    def __post_init__(self) -> None:
-        """Refuse what can't be done.
-
-        Raises:
-            ValueError: a setting is out of its range; the sentence says which.
-        """
-        for name in ("after", "held"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be 0 or more")
-        if self.metric not in get_args(Metric):
-            raise ValueError(f"metric is {self.metric!r}; choose of {', '.join(get_args(Metric))}")
-
-    def holds(self, epochs: int) -> bool:
-        """Whether the first factor stays as it is in the epoch that follows so many."""
-        return 0 < self.after <= epochs < self.after + self.held
 
 
 def unfactorised(

@@ -6,9 +6,16 @@ prediction, h_p the projection network's, y the label.
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from torch import Tensor
-from torch.nn import functional
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def _cross_entropy(logits: "Tensor", target: "Tensor") -> "Tensor":
+    from torch.nn import functional  # late: the settings, with this objective, are read without
+
+    return functional.cross_entropy(logits, target)
 
 
 @dataclass(frozen=True)
@@ -51,38 +58,38 @@ class Objective:
         if not 0 < self.temperature < math.inf:
             raise ValueError(f"temperature is {self.temperature}; it must be above 0")
 
-    def trainer_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def trainer_loss(self, logits: "Tensor", labels: "Tensor") -> "Tensor":
         """Return D(h_θ, y), the mean over an ensemble's members.
 
         Shape (members, B, C) and (B,) in, a scalar out.
         """
         members, _, intents = logits.shape
-        return functional.cross_entropy(logits.reshape(-1, intents), labels.repeat(members))
+        return _cross_entropy(logits.reshape(-1, intents), labels.repeat(members))
 
-    def soft_labels(self, logits: Tensor) -> Tensor:
+    def soft_labels(self, logits: "Tensor") -> "Tensor":
         """Return the trainer's softened prediction h_θ, the mean over an ensemble's members.
 
         Shape (members, B, C) in, (B, C) out. No gradient flows through it: the projection network
         learns from the trainer, the trainer doesn't yield to the projection network.
         """
-        return functional.softmax(logits.detach() / self.temperature, dim=2).mean(dim=0)
+        return (logits.detach() / self.temperature).softmax(dim=2).mean(dim=0)
 
-    def distillation_loss(self, logits: Tensor, soft_labels: Tensor) -> Tensor:
+    def distillation_loss(self, logits: "Tensor", soft_labels: "Tensor") -> "Tensor":
         """Return D(h_p, h_θ) at temperature T: shape (B, C) twice in, a scalar out.
 
         The scaling by T² is Hinton's (et al. 2015, arXiv:1503.02531, section 2).
         """
-        soft = functional.cross_entropy(logits / self.temperature, soft_labels)
+        soft = _cross_entropy(logits / self.temperature, soft_labels)
         return soft * self.temperature**2 if self.scale_by_temperature else soft
 
-    def projection_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def projection_loss(self, logits: "Tensor", labels: "Tensor") -> "Tensor":
         """Return D(h_p, y): shape (B, C) and (B,) in, a scalar out."""
-        return functional.cross_entropy(logits, labels)
+        return _cross_entropy(logits, labels)
 
-    def unlabelled_loss(self, logits: Tensor, guesses: Tensor) -> Tensor:
+    def unlabelled_loss(self, logits: "Tensor", guesses: "Tensor") -> "Tensor":
         """Return the cross-entropy with a prediction: shape (U, C) twice in, a scalar out."""
-        return functional.cross_entropy(logits, guesses)
+        return _cross_entropy(logits, guesses)
 
-    def outlier_loss(self, logits: Tensor) -> Tensor:
+    def outlier_loss(self, logits: "Tensor") -> "Tensor":
         """Return the cross-entropy with the uniform distribution: shape (B, C) in, a scalar out."""
-        return -functional.log_softmax(logits, dim=1).mean()
+        return -logits.log_softmax(dim=1).mean()

@@ -8,9 +8,6 @@ Courbariaux et al. 2015 (arXiv:1511.00363); ternary weights, Li et al. 2016 (arX
 8-bit activations and folded batch normalisation, Jacob et al. 2018 (arXiv:1712.05877).
 """
 
-from dataclasses import dataclass
-from typing import get_args
-
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -20,43 +17,13 @@ from neuralbits import packing
 from neuralbits.network import ACTIVATION_LIMIT, Activation, Layer, Network
 from neuralbits.packing import Precision
 
+from .settings import NetworkSettings
+
 ACTIVATION_RANGE = 4.0
 """Activations are clamped here: four standard deviations of a normalised unit."""
 
 _MULTIPLIER_LIMIT = 2**15 - 1
 _LARGEST_SHIFT = 30
-
-
-@dataclass(frozen=True)
-class NetworkSettings:
-    """The shape of the projection network."""
-
-    widths: tuple[int, ...] = (64,)
-    """The units of each hidden layer; none for a single layer, as in the paper."""
-    first_precision: Precision = "binary"
-    """The weights of the layer that reads the bits."""
-    precision: Precision = "int4"
-    """The weights of the layers after it."""
-    activation: Activation = "relu"
-    """Of the hidden layers."""
-
-    def __post_init__(self) -> None:
-        """Refuse a shape that no network has.
-
-        Raises:
-            ValueError: a setting is out of its range; the sentence says which.
-        """
-        if any(units < 1 for units in self.widths):
-            raise ValueError(f"widths is {self.widths}; each must be at least 1")
-        for name, choices in (
-            ("first_precision", packing.PRECISIONS),
-            ("precision", packing.PRECISIONS),
-            ("activation", get_args(Activation)),
-        ):
-            if getattr(self, name) not in choices:
-                raise ValueError(
-                    f"{name} is {getattr(self, name)!r}; choose of {', '.join(choices)}"
-                )
 
 
 def quantise(weights: Tensor, precision: Precision) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ Here a specialist starts from nothing, not from the generalist, and sees every t
 them from its group; so its dustbin needs no correction.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,54 +20,8 @@ from sklearn.cluster import SpectralClustering
 from torch import Tensor, nn
 from torch.nn import functional
 
-from neuralbits.errors import NeuralbitsError
-
-from .trainers import TokenBatch, Trainer, TrainerSettings
-
-
-class SpecialistError(NeuralbitsError):
-    """Why there can't be so many specialists, in one sentence."""
-
-
-@dataclass(frozen=True)
-class SpecialistSettings:
-    """How many specialists there are, and what they are."""
-
-    groups: int = 0
-    """The groups of intents, each with a specialist; 0 for none."""
-    after: int = 3
-    """The epochs after which the generalist's predictions say what is confusable."""
-    width: int = 32
-    """The width of a specialist's embeddings and of its encoder, which is ``feedforward``."""
-    learning_rate: float = 2e-3
-
-    def __post_init__(self) -> None:
-        """Refuse what can't be done.
-
-        Raises:
-            ValueError: a setting is out of its range; the sentence says which.
-        """
-        if self.groups < 0 or self.groups == 1:
-            raise ValueError(f"groups is {self.groups}; it must be 0, or at least 2")
-        if self.after < 1 or self.width < 1:
-            raise ValueError(f"after is {self.after}, width {self.width}; each must be at least 1")
-        if not 0 < self.learning_rate < 1:
-            raise ValueError(f"learning_rate is {self.learning_rate}, not within 0 and 1")
-
-    def check(self, intents: int) -> None:
-        """Refuse more groups than there can be of so many intents.
-
-        Raises:
-            SpecialistError: there are too many.
-        """
-        if self.groups >= intents:
-            raise SpecialistError(
-                f"specialists.groups is {self.groups}, but there are {intents} intents; set fewer"
-            )
-
-    def begin(self, epochs: int) -> bool:
-        """Whether specialists are to be found after so many epochs."""
-        return self.groups > 0 and epochs == self.after
+from .settings import SpecialistSettings, TrainerSettings
+from .trainers import TokenBatch, Trainer
 
 
 def confusable(predictions: npt.NDArray[np.float64], groups: int, seed: int) -> list[list[int]]:

@@ -23,53 +23,9 @@ from torch.nn import functional
 from neuralbits import ngrams
 from neuralbits.text import tokens
 
-NO_TRAINER = "none"
+from .settings import TrainerSettings
 
 _READ_AT_ONCE = 256  # texts, when nothing is learned from them
-
-
-@dataclass(frozen=True)
-class TrainerSettings:
-    """The shape of the trainer."""
-
-    names: str = "lstm"
-    """``lstm``, ``feedforward`` or ``cnn``, or several joined by ``+``; or ``none``."""
-    buckets: int = 2**15
-    """How many embeddings the hashed n-grams share."""
-    embedding: int = 128
-    """The width of an embedding."""
-    hidden: int = 128
-    """The width of an encoder; of each direction, for the LSTM."""
-    token_dropout: float = 0.15
-    """The share of tokens whose embedding is dropped as a whole."""
-    embedding_dropout: float = 0.5
-    """The share of the embedded tokens' coordinates that is dropped."""
-    dropout: float = 0.6
-    """The share of the encoder's outputs that is dropped."""
-
-    def __post_init__(self) -> None:
-        """Refuse a trainer that doesn't exist.
-
-        Raises:
-            ValueError: with a sentence that lists those which do.
-        """
-        for name in self.names.split("+") if self.present else ():
-            if name not in ENCODERS:
-                raise ValueError(
-                    f"there is no trainer {name!r}; choose of {', '.join(ENCODERS)}, "
-                    f"several joined by +, or {NO_TRAINER}"
-                )
-        for size in ("buckets", "embedding", "hidden"):
-            if getattr(self, size) < 1:
-                raise ValueError(f"{size} is {getattr(self, size)}; it must be at least 1")
-        for share in ("token_dropout", "embedding_dropout", "dropout"):
-            if not 0 <= getattr(self, share) < 1:
-                raise ValueError(f"{share} is {getattr(self, share)}, not within 0 and 1")
-
-    @property
-    def present(self) -> bool:
-        """Whether there is a trainer at all."""
-        return self.names != NO_TRAINER
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -57,3 +58,28 @@ def test_evaluate_names_the_rows_that_it_leaves_out(artifact_path: Path, tmp_pat
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["examples"] == 20
     assert "line 22" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--set", "epoch=3"],
+        ["--trainer", "gru"],
+        ["--max-size", "big"],
+        ["--max-false-rejects", "many"],
+        ["--dataset", "mnist"],
+        ["--train", "none.csv"],
+    ],
+)
+def test_a_mistake_in_the_arguments_is_reported_before_torch_is_imported(
+    arguments: list[str],
+) -> None:
+    script = (
+        "import sys; from neuralbits.cli import main\n"
+        "try: main()\n"
+        "finally: print('torch' in sys.modules)"
+    )
+    command = [sys.executable, "-c", script, "train", "--output", "x.safetensors", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stdout == "False\n"
