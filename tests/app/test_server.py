@@ -43,7 +43,7 @@ def test_beyond_this_machine_it_is_open_to_everybody_only_if_that_is_said(
     artifact_path: Path, tmp_path: Path, host: str
 ) -> None:
     refused = ends(tmp_path, artifact=artifact_path, host=host)
-    assert f"anybody who can reach {host} could use this service" in refused
+    assert f"anyone who can reach {host} could use this service" in refused
     assert "NEURALBITS_OPEN=true" in refused
 
     settings = environment(artifact=artifact_path, port=0, host="0.0.0.0", open=True)

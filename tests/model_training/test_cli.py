@@ -28,7 +28,7 @@ def test_evaluate_measures_an_artifact_on_a_file(artifact_path: Path, tmp_path: 
         (["evaluate", "ARTIFACT", "none.csv"], "none.csv"),
         (["train", "--output", "x.safetensors", "--dataset", "mnist"], "no data set 'mnist'"),
         (["train", "--output", "x.safetensors", "--language", "tlh"], "tlh"),
-        (["train", "--output", "x.safetensors", "--max-size", "big"], "write it like 64KiB"),
+        (["train", "--output", "x.safetensors", "--max-size", "big"], "write one like 64KiB"),
         (["train", "--output", "x.safetensors", "--set", "epoch=3"], "there is no 'epoch'"),
         (["train", "--output", "x.safetensors", "--trainer", "gru"], "there is no trainer 'gru'"),
         (["train", "--output", "x.safetensors", "--seed", "-1"], "seed is -1"),

@@ -12,7 +12,7 @@ from neuralbits.artifact import Artifact
 from neuralbits.model_training.compression import group_lasso
 from neuralbits.model_training.data import Examples, TrainingData
 from neuralbits.model_training.loop.joint import JointTraining, Stopped
-from neuralbits.model_training.networks.specialists import SpecialistError
+from neuralbits.model_training.networks.settings import SpecialistError
 from neuralbits.model_training.settings import Settings, SettingsError
 from neuralbits.model_training.views.corpus import Dropping, NgramCorpus
 from neuralbits.network import Network, probabilities
