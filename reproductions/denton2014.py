@@ -92,14 +92,16 @@ def _alternate(block: Tensor, factors: list[Tensor], sweeps: int) -> list[Tensor
         for axis in range(3):
             one, two = (factor for place, factor in enumerate(factors) if place != axis)
             products = torch.einsum("ak,bk->abk", one, two).flatten(0, 1)
-            factors[axis] = torch.linalg.lstsq(products, _unfold(block, axis).T, driver="gelsd")[
-                0
-            ].T
+            solution = torch.linalg.lstsq(products, _unfold(block, axis).T, driver="gelsd").solution
+            factors[axis] = solution.T
     return factors
 
 
 class Biclustered(nn.Module):
     """A convolution as three: 1×1 within clusters of inputs, X×Y within blocks, 1×1 to the outputs.
+
+    By SVD it has G·H·(K1·C/G + K1·XY·K2 + K2·F/H) weights, by outer products
+    G·H·K·(C/G + XY + F/H).
 
     Args:
         layer: the convolution to approximate.

@@ -13,17 +13,21 @@ from tests.support.paths import ROOT
 def test_a_script_reads_on_a_few_screens(script: str) -> None:
     module = importlib.import_module(f"reproductions.{script}")
     assert len(inspect.signature(module.main).parameters) <= 5
-    assert len((FOLDER / f"{script}.py").read_text().splitlines()) < 250
+    assert len((FOLDER / f"{script}.py").read_text(encoding="utf-8").splitlines()) < 250
 
 
 def test_the_product_imports_none_of_them() -> None:
     for package in ("neuralbits", "app", "model_training"):
         for path in (ROOT / package).rglob("*.py"):
-            assert not re.search(r"^\s*(from|import) reproductions", path.read_text(), re.M), path
+            assert not re.search(
+                r"^\s*(from|import) reproductions", path.read_text(encoding="utf-8"), re.M
+            ), path
 
 
 def test_the_page_is_what_the_kept_results_say() -> None:
-    assert (FOLDER / "RESULTS.md").read_text() == page()
+    written = (FOLDER / "RESULTS.md").read_text(encoding="utf-8")
+    assert written == page()
+    assert all((FOLDER / link).exists() for link in re.findall(r"\]\(([^)]+)\)", written))
 
 
 def test_a_table_names_what_differs() -> None:
@@ -40,6 +44,6 @@ def test_a_plot_is_the_same_for_the_same_numbers() -> None:
 
 
 def test_the_map_of_the_papers_leads_to_files_that_exist() -> None:
-    links = re.findall(r"\]\(([^)]+)\)", (ROOT / "docs" / "papers.md").read_text())
+    links = re.findall(r"\]\(([^)]+)\)", (ROOT / "docs" / "papers.md").read_text(encoding="utf-8"))
     assert len(links) > 40
     assert [link for link in links if not (ROOT / "docs" / link).exists()] == []
