@@ -8,7 +8,7 @@ import shlex
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -17,6 +17,7 @@ from rich.table import Table
 from neuralbits.cli import (
     ArtifactArgument,
     JsonOption,
+    OverwriteOption,
     TextColumnOption,
     example,
     load,
@@ -27,9 +28,6 @@ from neuralbits.cli import (
 from neuralbits.errors import NeuralbitsError
 from neuralbits.sizes import parse_size
 
-if TYPE_CHECKING:
-    from .data import TrainingData
-
 commands = typer.Typer()
 
 TrainOption = Annotated[
@@ -39,10 +37,10 @@ ValidationOption = Annotated[
     Path | None, typer.Option(help="By default, a part of the training data.")
 ]
 OutOfScopeOption = Annotated[
-    Path | None, typer.Option(help="Out-of-scope texts, from which it learns to reject.")
+    list[Path] | None, typer.Option(help="Out-of-scope texts, from which it learns to reject.")
 ]
 UnlabelledOption = Annotated[
-    Path | None, typer.Option(help="Texts without labels, to learn from as well.")
+    list[Path] | None, typer.Option(help="Texts without labels, to learn from as well.")
 ]
 DatasetOption = Annotated[
     str | None,
@@ -96,6 +94,7 @@ def train(
         ),
     ] = None,
     resume: Annotated[bool, typer.Option(help="Continue from a checkpoint.")] = False,
+    overwrite: OverwriteOption = False,
     device: Annotated[
         Literal["auto", "cpu", "cuda"], typer.Option(help="auto uses a GPU if there is one.")
     ] = "auto",
@@ -105,7 +104,9 @@ def train(
     A projection network is trained together with an LSTM or another trainer, which is not shipped.
     """
     require("torch", "train")
+    from .data import DataOptions
     from .networks.settings import TrainerSettings
+    from .outputs import check_outputs
     from .settings import Settings, SettingsError, parse_share
 
     try:
@@ -118,40 +119,44 @@ def train(
         raise SettingsError(str(error)) from None
     chosen = chosen.override(set_ or [])
     size = parse_size(max_size)
-    loaded = _training_data(
+    source = DataOptions(
         train,
         validation,
         test,
-        out_of_scope,
-        unlabelled,
+        tuple(out_of_scope or ()),
+        tuple(unlabelled or ()),
         dataset,
         language,
         text_column,
         label_column,
-        seed,
     )
+    check_outputs(output, overwrite=overwrite)
+    loaded = source.load(seed).shortened(chosen.max_characters)
     print(loaded.report)
-    # Where files lie and whether the run was interrupted make no difference to the artifact.
-    files = {
-        str(file): file.name
-        for file in (output, train, validation, test, out_of_scope, unlabelled)
-        if file
-    }
-    words = [files.get(word, word) for word in sys.argv[1:] if word != "--resume"]
+    # Where files lie, what was there and interruptions make no difference to the artifact.
+    files = {str(file): file.name for file in (output, *source.files)}
+    words = [
+        files.get(word, word) for word in sys.argv[1:] if word not in ("--resume", "--overwrite")
+    ]
     from . import job  # with torch, which takes seconds to import: errors above come at once
     from .evaluation.report import comparison
+    from .process import stopping_on_interrupt
+    from .progress import ConsoleProgress
 
-    report = job.train(
-        chosen,
-        loaded,
-        output,
-        max_size=size,
-        choose_widths=not any(each.startswith(WIDTHS) for each in set_ or []),
-        command=shlex.join(["neuralbits", *words]),
-        resume=resume,
-        device=device,
-        console=Console(stderr=True),
-    )
+    with stopping_on_interrupt() as stop, ConsoleProgress(Console(stderr=True)) as progress:
+        report = job.train(
+            chosen,
+            loaded,
+            output,
+            max_size=size,
+            choose_widths=not any(each.startswith(WIDTHS) for each in set_ or []),
+            command=shlex.join(["neuralbits", *words]),
+            resume=resume,
+            overwrite=overwrite,
+            device=device,
+            observer=progress,
+            stop=stop,
+        )
     head, *rows = comparison(report)
     table = Table(*head)
     for row in rows:
@@ -200,40 +205,29 @@ def sweep(
     The same command resumes a sweep that was interrupted.
     """
     require("torch", "train")
+    from .data import DataOptions
+    from .process import stopping_on_interrupt
     from .sweep import plan as sweep_plan
     from .sweep import run as sweep_job
     from .sweep.results import table
 
-    source = {
-        "--train": train and train.name,  # as in train: where files lie makes no difference
-        "--validation": validation and validation.name,
-        "--test": test and test.name,
-        "--out-of-scope": out_of_scope and out_of_scope.name,
-        "--unlabelled": unlabelled and unlabelled.name,
-        "--dataset": dataset,
-        "--language": language,
-        "--text-column": None if text_column == "text" else text_column,
-        "--label-column": None if label_column == "intent" else label_column,
-    }
-    words = [word for option, value in source.items() if value for word in (option, value)]
-    plan = sweep_plan.plan(bits, sizes, seeds, set_ or [], words)
-    loaded = {
-        seed: _training_data(
-            train,
-            validation,
-            test,
-            out_of_scope,
-            unlabelled,
-            dataset,
-            language,
-            text_column,
-            label_column,
-            seed,
-        )
-        for seed in plan.seeds
-    }
+    source = DataOptions(
+        train,
+        validation,
+        test,
+        tuple(out_of_scope or ()),
+        tuple(unlabelled or ()),
+        dataset,
+        language,
+        text_column,
+        label_column,
+    )
+    plan = sweep_plan.plan(bits, sizes, seeds, set_ or [], source.words)
+    characters = plan.settings.max_characters
+    loaded = {seed: source.load(seed).shortened(characters) for seed in plan.seeds}
     print(loaded[plan.seeds[0]].report)
-    results, failed = sweep_job.run(plan, loaded, output, workers=workers)
+    with stopping_on_interrupt() as stop:
+        results, failed = sweep_job.run(plan, loaded, output, workers=workers, stop=stop)
     if results:
         titles, *rows = table(results)
         shown = Table(*titles, box=None, pad_edge=False)
@@ -293,48 +287,3 @@ def evaluate(
             "false accepts at 95% true accepts": f"{rejection.fpr_at_95_tpr:.2%}",
         }
     print_facts(facts)
-
-
-def _training_data(
-    train: Path | None,
-    validation: Path | None,
-    test: Path | None,
-    out_of_scope: Path | None,
-    unlabelled: Path | None,
-    dataset: str | None,
-    language: str | None,
-    text_column: str,
-    label_column: str,
-    seed: int,
-) -> "TrainingData":
-    """Load the files given, or else a data set.
-
-    Raises:
-        NeuralbitsError: the options contradict each other, or the data can't be loaded.
-    """
-    from . import data
-
-    if train is not None:
-        if dataset or language:
-            raise NeuralbitsError("--train and a data set exclude each other; leave one out")
-        return data.from_files(
-            train,
-            validation,
-            test,
-            out_of_scope,
-            unlabelled,
-            text_column=text_column,
-            label_column=label_column,
-            seed=seed,
-        )
-    idle = {
-        "--validation": validation,
-        "--test": test,
-        "--out-of-scope": out_of_scope,
-        "--unlabelled": unlabelled,
-    }
-    if given := [option for option, value in idle.items() if value is not None]:
-        raise NeuralbitsError(f"{given[0]} goes with --train; a data set has its own splits")
-    if language is not None and dataset not in (None, "home-assistant"):
-        raise NeuralbitsError(f"--language goes with home-assistant, not with {dataset}")
-    return data.from_name(dataset or "home-assistant", language or "en", seed)

@@ -1,24 +1,17 @@
 """The offline job: from data and settings to an artifact, its model card and its report."""
 
-import hashlib
-import signal
-import types
-import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, replace
+import shutil
+import threading
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from threadpoolctl import threadpool_limits
+from torch import nn
 
 import neuralbits
 from neuralbits import artifact
 from neuralbits.artifact import Artifact
-from neuralbits.errors import NeuralbitsError
 from neuralbits.files import atomic_write, stamped
 from neuralbits.network import margin
 
@@ -27,19 +20,19 @@ from .data import TrainingData
 from .evaluation import calibration
 from .evaluation.metrics import (
     Evaluation,
-    Scorer,
-    evaluate_scorer,
+    Outputs,
+    evaluate_outputs,
     microseconds_per_text,
+    outputs_of,
 )
 from .evaluation.model_card import model_card
 from .evaluation.report import Measured, TrainingReport, write_report
-from .loop.history import EpochRecord
+from .loop.checkpoint import Checkpoint
+from .loop.history import Observer
 from .loop.joint import JointTraining, Stopped
+from .outputs import TrainingError, check_outputs
+from .process import repeatable
 from .settings import Settings
-
-
-class TrainingError(NeuralbitsError):
-    """Why there is no artifact, and how to get one, in one sentence."""
 
 
 def train(
@@ -51,15 +44,16 @@ def train(
     choose_widths: bool = True,
     command: str,
     resume: bool = False,
+    overwrite: bool = False,
     device: str = "auto",
-    console: Console | None = None,
+    observer: Observer | None = None,
+    stop: threading.Event | None = None,
 ) -> TrainingReport:
     """Train, and write the artifact and all that goes with it.
 
     Beside ``output`` (``x.safetensors``) come its model card (``x.md``), the report (``x.html``)
     and its figures (``x.metrics.json``); while the job runs, a checkpoint
-    (``x.safetensors.checkpoint``). The first Ctrl-C stops the job after the batch under way: it
-    writes the artifact as it then is, and keeps the checkpoint to go on from.
+    (``x.safetensors.checkpoint``). It may run in any thread and prints nothing.
 
     Args:
         settings: of the run.
@@ -68,169 +62,197 @@ def train(
         max_size: the most bytes that the artifact may have.
         choose_widths: choose the widths of projection and network to fill ``max_size``; otherwise
             those of the settings have to fit.
-        command: what the user called, for the provenance.
+        command: the command line, for the provenance.
         resume: go on from the checkpoint, if there is one.
+        overwrite: replace files that this program didn't write.
         device: ``cpu``, ``cuda``, or ``auto`` for a GPU if there is one.
-        console: where progress is shown; standard error by default.
+        observer: of the run.
+        stop: once set, the job ends after the batch under way: it writes the artifact as it then
+            is, and keeps the checkpoint to resume from.
 
     Raises:
-        TrainingError: the output can't be written, there is no such device, there is a checkpoint
-            that can't be used, or the job was stopped before there was a network to keep.
+        TrainingError: there is no such device, an output can't be written, or the job was stopped
+            before there was a network to keep.
+        CheckpointError: there is a checkpoint that can't be used.
+        ForeignFileError: an output would replace a file that this program didn't write.
         BudgetError: the network doesn't fit ``max_size``, or none does.
         OSError: a file can't be written.
     """
-    if output.suffix != ".safetensors":
-        raise TrainingError(f"the output {output} must be named like artifact.safetensors")
-    if not output.parent.is_dir():
-        raise TrainingError(f"there is no folder {output.parent}; make it, or name another output")
-    console = console or Console(stderr=True)
+    check_outputs(output, overwrite=overwrite)
     provenance = {
         "data": data.provenance,
         "seed": settings.seed,
         "neuralbits": neuralbits.__version__,
         "command": command,
     }
-    # As long as what `_finish` adds, since it takes room too.
-    to_come = {
-        "epochs": settings.epochs,
-        "metrics": {split: {"accuracy": 0.1234, "ece": 0.1234} for split in data.measured_splits},
-    }
-    fit = budget.fit if choose_widths else budget.check
-    settings = fit(settings, data.labels, provenance | to_come, max_size)
-    checkpoint = _Checkpoint(output, settings, data)
+    settings = fit_budget(settings, data, provenance, max_size, choose_widths)
+    checkpoint = Checkpoint(output, settings, data)
     checkpoint.check(resume)
-
-    # Rounding depends on the order of additions, so on the number of threads: one, whatever the
-    # machine, makes a run repeatable. The projection has a separate thread (joint.py).
-    torch.set_num_threads(1)
-    threadpool_limits(1)
-    if device == "cuda" and not torch.cuda.is_available():
-        raise TrainingError("there is no GPU that torch can use; leave --device out")
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda":
-        torch.use_deterministic_algorithms(True, warn_only=True)
-    training = JointTraining(settings, data, torch.device(device))
-    checkpoint.restore(training)
-    _run(training, checkpoint, console)
-    if training.latest is None:
-        raise TrainingError("stopped before there was a network to keep, so there is no artifact")
-    report = _finish(training, data, output, provenance)
+    chosen = choose_device(device)
+    with repeatable(chosen):
+        training = JointTraining(settings, data, chosen, stop.is_set if stop else lambda: False)
+        check_space(training, checkpoint.path)
+        checkpoint.restore(training)
+        run(training, checkpoint, observer or Observer())
+        if training.latest is None:
+            raise TrainingError("stopped before there was a network to keep: there is no artifact")
+        results = measure(training, data, provenance)
+        report = write(results, data, output, overwrite=overwrite)
     if training.finished:
         checkpoint.delete()
     return report
 
 
-def _run(training: JointTraining, checkpoint: "_Checkpoint", console: Console) -> None:
-    """Run the epochs that are left, or those up to a Ctrl-C."""
-    epochs = training.settings.epochs
-    with (
-        _stopping_on_interrupt(training),
-        Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.percentage:.0f} %"),
-            TimeRemainingColumn(elapsed_when_finished=True),
-            console=console,
-        ) as progress,
-    ):
-        bar = progress.add_task("training", total=epochs, completed=len(training.history))
-        try:
-            while not training.finished:
-                ended = len(training.history)
-                progress.update(bar, description=f"epoch {ended + 1} of {epochs}")
-                record = training.run_epoch(
-                    lambda done, ended=ended: progress.update(bar, completed=ended + done)  # type: ignore[misc]
-                )
+# The parts of the job.
+
+
+def fit_budget(
+    settings: Settings,
+    data: TrainingData,
+    provenance: dict[str, Any],
+    max_size: int,
+    choose_widths: bool,
+) -> Settings:
+    """Choose the widths that fill the budget, or check that those of the settings fit.
+
+    Raises:
+        BudgetError: the network doesn't fit, or none does.
+    """
+    # As long as what `write` adds, since it takes room too.
+    to_come = {
+        "epochs": settings.epochs,
+        "metrics": {split: {"accuracy": 0.1234, "ece": 0.1234} for split in data.measured_splits},
+    }
+    fit = budget.fit if choose_widths else budget.check
+    return fit(settings, data.labels, provenance | to_come, max_size)
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device of this name, or a GPU for ``auto`` if there is one.
+
+    Raises:
+        TrainingError: there is no such device.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise TrainingError("there is no GPU that torch can use; leave --device out")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def check_space(training: JointTraining, checkpoint: Path) -> None:
+    """Check that there is room for the checkpoint, and for the next one beside it.
+
+    Raises:
+        TrainingError: there isn't; the message has the size.
+    """
+    networks: list[nn.Module] = [training.projection_network]
+    if training.teacher:
+        networks.append(training.teacher.network)
+    weights = sum(4 * p.numel() for network in networks for p in network.parameters())
+    needed = 2 * 3 * weights  # Adam keeps two moments of each weight
+    free = shutil.disk_usage(checkpoint.parent).free
+    if free < needed:
+        raise TrainingError(
+            f"{checkpoint.parent} has {free / 1e6:,.0f} MB free, but writing the checkpoint takes "
+            f"{needed / 1e6:,.0f} MB: make room, or name another output"
+        )
+
+
+def run(training: JointTraining, checkpoint: Checkpoint | None, observer: Observer) -> None:
+    """Run the epochs that are left, or those before the run is asked to stop.
+
+    Raises:
+        OSError: the checkpoint can't be written.
+    """
+    observer.begin(training.settings.epochs)
+    try:
+        while not training.finished:
+            done = training.epochs_done
+            record = training.run_epoch(lambda share, done=done: observer.advance(done + share))  # type: ignore[misc]
+            if checkpoint:
                 checkpoint.save(training)
-                progress.console.print(_line(record, epochs), highlight=False, soft_wrap=True)
-        except Stopped:
-            progress.console.print("stopped; `--resume` goes on from the last epoch that ended")
+            observer.end_epoch(record)
+    except Stopped:
+        observer.stop()
 
 
-def _line(record: EpochRecord, epochs: int) -> str:
-    head = f"epoch {record.epoch:3d}/{epochs} {record.seconds:6.1f} s  loss {record.loss:6.3f}"
-    right = f"projection {record.projection_accuracy:.2%}"
-    if record.trainer_accuracy is None:
-        return f"{head}; right: {right}"
-    return (
-        f"{head}: "
-        f"trainer {record.trainer_loss:.3f}, distillation {record.distillation_loss:.3f}, "
-        f"projection {record.projection_loss:.3f}; "
-        f"right: trainer {record.trainer_accuracy:.2%}, {right}"
-    )
+@dataclass(frozen=True)
+class Results:
+    """A calibrated artifact, and all that was measured; nothing of it is written yet."""
+
+    artifact: Artifact
+    evaluation: dict[str, Evaluation]
+    """The artifact's, by split."""
+    trainer: Measured | None
+    training: JointTraining
 
 
-def _finish(
-    training: JointTraining, data: TrainingData, output: Path, provenance: dict[str, Any]
-) -> TrainingReport:
-    """Calibrate, measure and write the artifact, then its card and its report."""
+def measure(training: JointTraining, data: TrainingData, provenance: dict[str, Any]) -> Results:
+    """Calibrate the network on the validation split, and measure it and its trainer."""
     settings = training.settings
-    calibrated = _calibrate(training, data, provenance)
+    calibrated = calibrate(training, data)
+    classifier = neuralbits.loads(artifact.encode(calibrated)[0])
 
-    def measure(scorer: Scorer, threshold: float) -> dict[str, Evaluation]:
+    def evaluations(
+        outputs: dict[str, tuple[Outputs, Outputs | None]], threshold: float
+    ) -> dict[str, Evaluation]:
         return {
-            split: evaluate_scorer(
-                scorer,
-                examples.texts,
-                data.label_indices(examples),
+            split: evaluate_outputs(
+                inside,
+                data.label_indices(data.measured_splits[split][0]),
                 data.labels,
-                outside.texts,
+                outside,
                 threshold,
+                unseen=data.unseen[split],
             )
-            for split, (examples, outside) in data.measured_splits.items()
+            for split, (inside, outside) in outputs.items()
         }
 
-    classifier = neuralbits.loads(artifact.encode(calibrated)[0])
-    evaluations = measure(classifier, calibrated.threshold)
+    measured = evaluations(
+        {
+            split: (
+                outputs_of(classifier, examples.texts),
+                outputs_of(classifier, outside.texts) if outside else None,
+            )
+            for split, (examples, outside) in data.measured_splits.items()
+        },
+        calibrated.threshold,
+    )
     metrics = {
         split: {
             "accuracy": round(evaluation.accuracy, 4),
             "ece": round(evaluation.expected_calibration_error, 4),
         }
-        for split, evaluation in evaluations.items()
+        for split, evaluation in measured.items()
     }
-    provenance |= {"epochs": len(training.history), "metrics": metrics}
-    written = artifact.write(replace(calibrated, provenance=provenance), output)
-
-    texts = list(data.measured_splits.values())[-1][0].texts
+    provenance = provenance | {"epochs": training.epochs_done, "metrics": metrics}
     trainer = None
-    if training.trainer:
+    if training.teacher:
+        network = training.teacher.network
+        outputs = {
+            split: (
+                Outputs(*network.outputs(examples.texts)),
+                Outputs(*network.outputs(outside.texts)) if outside else None,
+            )
+            for split, (examples, outside) in data.measured_splits.items()
+        }
         # By the policy that set the artifact's.
         threshold = calibration.threshold(
-            margin(training.trainer.scores(data.validation.texts)), settings.max_false_rejects
+            margin(outputs["validation"][0].scores), settings.max_false_rejects
         )
         trainer = Measured(
             name=settings.trainer.names,
-            bytes=sum(4 * p.numel() for p in training.trainer.parameters()),
-            microseconds_per_text=microseconds_per_text(training.trainer.probabilities, texts),
-            evaluation=measure(training.trainer, threshold),
-        )
-    report = TrainingReport(
-        name=data.name,
-        artifact=Measured(
-            name="artifact",
-            bytes=written.size,
+            bytes=sum(4 * p.numel() for p in network.parameters()),
             microseconds_per_text=microseconds_per_text(
-                neuralbits.load(output).classify_batch, texts
+                network.probabilities, data.last_measured.texts
             ),
-            evaluation=evaluations,
-        ),
-        trainer=trainer,
-        history=training.history,
-        sensitivities=training.sensitivities() if settings.pruning.sensitivity else (),
-        data=data.report,
-        settings=asdict(settings),
-        provenance=written.provenance,
-    )
-    write_report(report, output.with_suffix(".html"), output.with_suffix(".metrics.json"))
-    card = model_card(written, report, output.name, example=data.train.texts[0])
-    with atomic_write(output.with_suffix(".md")) as file:
-        file.write(stamped(card, ".md"))
-    return report
+            evaluation=evaluations(outputs, threshold),
+        )
+    return Results(replace(calibrated, provenance=provenance), measured, trainer, training)
 
 
-def _calibrate(training: JointTraining, data: TrainingData, provenance: dict[str, Any]) -> Artifact:
+def calibrate(training: JointTraining, data: TrainingData) -> Artifact:
     """Set temperature and threshold of the network on the validation split."""
     network = training.network()
     scores = training.validation_scores(network)
@@ -238,81 +260,41 @@ def _calibrate(training: JointTraining, data: TrainingData, provenance: dict[str
         scores * network.scale, data.label_indices(data.validation)
     )
     threshold = calibration.threshold(margin(scores), training.settings.max_false_rejects)
-    return Artifact(training.projection, network, data.labels, temperature, threshold, provenance)
+    return Artifact(training.projection, network, data.labels, temperature, threshold, {})
 
 
-class _Checkpoint:
-    """The file that a run goes on from after it was stopped or killed."""
+def write(
+    results: Results, data: TrainingData, output: Path, *, overwrite: bool = False
+) -> TrainingReport:
+    """Write the artifact, then its card and its report.
 
-    def __init__(self, output: Path, settings: Settings, data: TrainingData) -> None:
-        self.path = output.with_name(f"{output.name}.checkpoint")
-        splits = (data.train, data.validation, data.out_of_scope_train)
-        learned_from = repr((data.labels, splits, data.unlabelled))
-        # What a run must share with the one that left the checkpoint, in types that are safe
-        # to unpickle.
-        self._run = {
-            "neuralbits": neuralbits.__version__,
-            "settings": repr(settings),
-            "data": hashlib.sha256(learned_from.encode()).hexdigest(),
-        }
-
-    def check(self, resume: bool) -> None:
-        """Refuse to overwrite another run's progress unknowingly.
-
-        Raises:
-            TrainingError: there is a checkpoint, but the run isn't to resume.
-        """
-        if self.path.exists() and not resume:
-            raise TrainingError(
-                f"{self.path} holds an unfinished run; go on with --resume, or delete the file"
-            )
-
-    def restore(self, training: JointTraining) -> None:
-        """Take over the checkpoint's state, if there is one.
-
-        Raises:
-            TrainingError: it is of another run, or damaged.
-        """
-        if not self.path.exists():
-            return
-        try:
-            with zipfile.ZipFile(self.path) as file:
-                if altered := file.testzip():  # torch itself doesn't look at the checksums
-                    raise ValueError(f"{altered} was altered")
-            # To the CPU, where the generators' states belong; networks take theirs from there.
-            state = torch.load(self.path, map_location="cpu", weights_only=True)
-            run = state["run"]
-        except Exception as error:
-            raise TrainingError(
-                f"{self.path} can't be read ({error}); delete it to start from the beginning"
-            ) from None
-        if run != self._run:
-            raise TrainingError(
-                f"{self.path} is of a run with other settings or other data; "
-                "repeat that run's command to go on with it, or delete the file"
-            )
-        training.restore(state["training"])
-
-    def save(self, training: JointTraining) -> None:
-        """Replace the checkpoint."""
-        with atomic_write(self.path, overwrite=True) as file:
-            torch.save({"run": self._run, "training": training.state()}, file)
-
-    def delete(self) -> None:
-        """Delete the checkpoint, if there is one."""
-        self.path.unlink(missing_ok=True)
-
-
-@contextmanager
-def _stopping_on_interrupt(training: JointTraining) -> Iterator[None]:
-    """Let the first Ctrl-C ask training to stop, and a second one end the process."""
-
-    def stop(number: int, frame: types.FrameType | None) -> None:
-        training.stop = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    before = signal.signal(signal.SIGINT, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+    Raises:
+        ForeignFileError: a file would replace one that this program didn't write.
+        OSError: a file can't be written.
+    """
+    training = results.training
+    settings = training.settings
+    written = artifact.write(results.artifact, output, overwrite=overwrite)
+    report = TrainingReport(
+        name=data.name,
+        artifact=Measured(
+            name="artifact",
+            bytes=written.size,
+            microseconds_per_text=microseconds_per_text(
+                neuralbits.load(output).classify_batch, data.last_measured.texts
+            ),
+            evaluation=results.evaluation,
+        ),
+        trainer=results.trainer,
+        history=training.history,
+        sensitivities=training.sensitivities() if settings.pruning.sensitivity else (),
+        data=data.report,
+        settings=asdict(settings),
+        provenance=written.provenance,
+    )
+    page, figures = output.with_suffix(".html"), output.with_suffix(".metrics.json")
+    write_report(report, page, figures, overwrite=overwrite)
+    card = model_card(written, report, output.name, example=data.train.texts[0])
+    with atomic_write(output.with_suffix(".md"), overwrite=overwrite) as file:
+        file.write(stamped(card, ".md"))
+    return report

@@ -44,6 +44,10 @@ class Settings:
     """From what is left a share of its n-grams is dropped likewise."""
     typo_rate: float = 0.4
     """The share of the views in which the text has one typo."""
+    max_rounds: int = 32
+    """But not more often than this: a few texts are learnt by heart long before."""
+    max_characters: int = 2000
+    """What training reads of a text; longer ones are cut, and reported."""
     batch_size: int = 64
     trainer_learning_rate: float = 4e-3
     """The peak learning rate of the trainer, reached after a tenth of the run; then a cosine."""
@@ -58,7 +62,14 @@ class Settings:
         Raises:
             ValueError: a setting is out of its range; the sentence says which.
         """
-        for name, least in (("epochs", 1), ("min_batches", 1), ("views", 1), ("batch_size", 2)):
+        for name, least in (
+            ("epochs", 1),
+            ("min_batches", 1),
+            ("max_rounds", 1),
+            ("views", 1),
+            ("max_characters", 1),
+            ("batch_size", 2),
+        ):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {least}")
         for name in ("token_dropout", "ngram_dropout", "typo_rate", "max_false_rejects"):

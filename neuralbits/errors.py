@@ -15,7 +15,8 @@
         ├── SettingsError         a training setting is wrong           model_training.settings
         ├── SizeError             a size can't be read                  neuralbits.sizes
         ├── BudgetError           no network fits the size              model_training.budget
-        ├── TrainingError         a training can't start or end         model_training.job
+        ├── TrainingError         a training can't start or end         model_training.outputs
+        ├── CheckpointError       a run can't continue from its state   model_training.loop
         ├── SpecialistError       specialists can't be trained          model_training.networks
         ├── LowRankError          a layer can't be factored             model_training.compression
         ├── SweepError            a sweep can't start or resume         model_training.sweep

@@ -13,10 +13,49 @@ The noise keeps every group above 0; a function is removed when its weights are 
 of the others.
 """
 
+from typing import Any
+
 from torch import Tensor
+
+from .hook import Hook, Run
+from .settings import PruningSettings
 
 REMOVED_BELOW = 0.5
 """A function is removed whose weights have less than this of the functions' mean size."""
+
+
+class GroupLasso(Hook):
+    """Shrinks the functions of the projection, and prunes the small ones once.
+
+    Args:
+        settings: λ, and when pruning ends.
+        epochs: of the run.
+    """
+
+    def __init__(self, settings: PruningSettings, epochs: int) -> None:
+        self._penalty = settings.group_lasso
+        self._last_epoch = settings.unsettled_epochs(epochs)
+
+    def after_step(self, run: Run) -> None:
+        """Take the proximal step."""
+        if run.epochs_done <= self._last_epoch:
+            amount = self._penalty * run.projection_optimiser.rate
+            shrink(run.projection_network.first.weight, len(run.projection.kept), amount)
+
+    def after_epoch(self, run: Run) -> None:
+        """Prune the small functions, after the last epoch that shrank them."""
+        if run.epochs_done == self._last_epoch:
+            kept = run.projection.kept
+            few = small(run.projection_network.first.weight, len(kept))
+            run.prune_functions([kept[place] for place in few])
+
+    def state(self, run: Run) -> Any:
+        """Return the functions that were pruned."""
+        return list(run.projection.removed)
+
+    def restore(self, run: Run, state: Any) -> None:
+        """Prune the same functions."""
+        run.prune_functions([each for each in state if each in run.projection.kept])
 
 
 def sizes(weights: Tensor, functions: int) -> Tensor:

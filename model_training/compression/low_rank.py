@@ -17,6 +17,7 @@ after it: the artifact holds nothing new. Three metrics measure the distance of 
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,6 +30,7 @@ from ..networks.projection_network import (
     ProjectionNetwork,
 )
 from ..networks.settings import NetworkSettings
+from .hook import Hook, Run
 from .settings import LowRankSettings, Metric
 
 Texts = Callable[[], Iterable[tuple[Tensor, Tensor]]]
@@ -38,6 +40,34 @@ their labels, (B,)."""
 
 class LowRankError(NeuralbitsError):
     """A network that can't be made by factorisation; the sentence says why."""
+
+
+class LowRank(Hook):
+    """Factorises the layer that reads the bits after some epochs, and fine-tunes the rest to it."""
+
+    def __init__(self, settings: LowRankSettings, network: NetworkSettings, epochs: int) -> None:
+        self._settings = settings
+        self._network = network
+        self._epochs = epochs
+
+    def before_epoch(self, run: Run) -> None:
+        """Factorise when it is time, and fix the first factor for some epochs."""
+        if run.epochs_done == self._settings.after:
+            network = factorise(
+                run.projection_network, self._network, self._settings.metric, run.training_texts
+            )
+            run.replace_network(network, self._epochs - self._settings.after)
+        fixed = self._settings.holds(run.epochs_done)
+        run.projection_network.first.weight.requires_grad_(not fixed)
+
+    def is_final(self, run: Run) -> bool:
+        """Return whether an epoch has ended since the factorisation."""
+        return run.epochs_done > self._settings.after
+
+    def restore(self, run: Run, state: Any) -> None:
+        """Give the network two factors, if it had them."""
+        if self.is_final(run):
+            run.replace_network(run.blank_network(), self._epochs - self._settings.after)
 
 
 def unfactorised(

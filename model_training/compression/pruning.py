@@ -6,13 +6,14 @@ fewer remain. From a weight that was pruned no gradient brings anything back. Wh
 to nothing in the artifact (neuralbits/packing.py).
 """
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor
 
 from ..networks.projection_network import ProjectionNetwork, QuantisedLinear
+from .hook import Hook, Run
 from .settings import PruningSettings
+
+_PRUNED_EVERY = 32  # batches
 
 
 def pruned_weights(share: float, size: int) -> int:
@@ -28,37 +29,51 @@ def kept_weights(weights: Tensor, share: float) -> Tensor:
     return kept.view_as(weights)
 
 
-class Pruning:
+class Pruning(Hook):
     """Prunes a projection network while it is trained.
 
-    It has no state that a checkpoint would have to hold: what was pruned is 0, so it is among the
-    smallest weights again.
+    It has no state to restore: what was pruned is 0, so it is among the smallest weights again.
     """
 
-    def __init__(self, settings: PruningSettings) -> None:
+    def __init__(self, settings: PruningSettings, epochs: int = 1) -> None:
         self._settings = settings
+        self._epochs = epochs
         self._kept: list[tuple[Tensor, Tensor]] = []
+
+    def before_batch(self, run: Run, place: int) -> None:
+        """Prune what is due, now and then."""
+        if place % _PRUNED_EVERY == 0:
+            done = run.epochs_done + place / run.batches_per_epoch
+            self.prune(run.projection_network, done / self._epochs)
+
+    def after_step(self, run: Run) -> None:
+        """Set the pruned weights to 0 again."""
+        self.hold()
+
+    def after_epoch(self, run: Run) -> None:
+        """Prune what is due, so that what is measured is pruned that far."""
+        self.prune(run.projection_network, (run.epochs_done + 1) / self._epochs)
+
+    def finish(self, network: ProjectionNetwork) -> None:
+        """Prune to the final share, so that a network that was stopped early fits the budget."""
+        Pruning(self._settings, self._epochs).prune(network, done=1.0)
 
     def prune(self, network: ProjectionNetwork, done: float) -> None:
         """Prune as much as is due when a share of the run is done."""
         progress = self._settings.progress(done)
+        shares = self._settings.first_share, self._settings.share
         self._kept = [
             (linear.weight, kept_weights(linear.weight, share * progress))
-            for linear, share in self._shares(network)
-            if share * progress
+            for linear in linears(network)
+            if (share := shares[linear is not network.first]) * progress
         ]
         self.hold()
 
+    @torch.no_grad()
     def hold(self) -> None:
-        """Set what was pruned to 0 again, after a step of the optimiser."""
-        with torch.no_grad():
-            for weights, kept in self._kept:
-                weights.mul_(kept)
-
-    def _shares(self, network: ProjectionNetwork) -> Iterator[tuple[QuantisedLinear, float]]:
-        for linear in linears(network):
-            first = linear is network.first
-            yield linear, self._settings.first_share if first else self._settings.share
+        """Set what was pruned to 0 again."""
+        for weights, kept in self._kept:
+            weights.mul_(kept)
 
 
 def linears(network: ProjectionNetwork) -> list[QuantisedLinear]:

@@ -10,12 +10,13 @@ from .examples import (
     TrainingData,
 )
 from .files import load_file
-from .load import from_files, from_name
+from .load import DataOptions, from_files, from_name
 
 __all__ = [
     "OUT_OF_SCOPE",
     "DataError",
     "DataFile",
+    "DataOptions",
     "DataReport",
     "Examples",
     "Finding",

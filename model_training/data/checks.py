@@ -6,17 +6,22 @@ Two texts are the same if they have the same tokens: to the classifier they are.
 import re
 import unicodedata
 from collections import Counter, defaultdict
+from dataclasses import replace
+
+from scipy.stats import beta
 
 from neuralbits.errors import shown
 from neuralbits.table_writers import is_formula
 from neuralbits.text import key
 
-from .examples import OUT_OF_SCOPE, DataError, DataFile, Finding
+from .examples import OUT_OF_SCOPE, DataFile, Finding
+
+_UNCERTAIN = 0.1  # an accuracy, above or below
 
 
 def repetitions(file: DataFile) -> list[Finding]:
     """Find the texts that stand in a file again, with the same intent or with another."""
-    examples = file.examples + file.out_of_scope
+    examples = file.rows
     intents_of: dict[str, dict[str, int]] = defaultdict(dict)  # text -> intent -> its first line
     again: dict[str, list[int]] = {"duplicates": [], "contradictory labels": []}
     first: dict[str, str] = {}
@@ -45,7 +50,7 @@ def names(file: DataFile) -> list[Finding]:
     Those are names that differ only by case, blanks, ``_``, ``-`` or Unicode form, names that
     probably mean ``oos``, and names that a spreadsheet runs as formulas.
     """
-    examples = file.examples + file.out_of_scope
+    examples = file.rows
     first_lines: dict[str, int] = {}
     for intent, line in zip(examples.intents, examples.lines, strict=True):
         first_lines.setdefault(intent, line)
@@ -108,7 +113,7 @@ def leaks(files: list[DataFile]) -> list[Finding]:
     place: dict[str, str] = {}
     found = []
     for file in files:
-        examples = file.examples + file.out_of_scope
+        examples = file.rows
         keys = [key(text) for text in examples.texts]
         leaked = [i for i, known in enumerate(keys) if known in place]
         if leaked:
@@ -120,26 +125,42 @@ def leaks(files: list[DataFile]) -> list[Finding]:
     return found
 
 
-def refuse_unseen_intents(file: DataFile, train: DataFile) -> None:
-    """Check that a file has no intents that the training file lacks.
-
-    Raises:
-        DataError: it has.
-    """
+def without_unseen_intents(file: DataFile, train: DataFile) -> tuple[DataFile, list[Finding]]:
+    """Leave out the rows whose intent the training file lacks, and report them."""
     known = set(train.examples.intents)
-    unseen: dict[str, int] = {}
-    for intent, line in zip(file.examples.intents, file.examples.lines, strict=True):
-        if intent not in known:
-            unseen.setdefault(intent, line)
-    if unseen:
-        places = ", ".join(
-            f"{intent!r} on line {line}" for intent, line in list(unseen.items())[:5]
-        )
-        raise DataError(
-            f"{file.name} holds {len(unseen)} intent{'s'[: len(unseen) != 1]} that {train.name} "
-            f"lacks ({places}): add training examples of them, or label the rows "
-            f"{OUT_OF_SCOPE!r} if the classifier is to refuse them"
-        )
+    examples = file.examples
+    unseen = [place for place, intent in enumerate(examples.intents) if intent not in known]
+    if not unseen:
+        return file, []
+    intents = list(dict.fromkeys(examples.intents[place] for place in unseen))
+    finding = Finding(
+        file.name,
+        f"rows of {len(intents)} {'intent' if len(intents) == 1 else 'intents'} that {train.name} "
+        "lacks, which count as errors in the test's accuracy and decide nothing else",
+        len(unseen),
+        tuple(examples.lines[place] for place in unseen),
+        shown(intents[0]),
+    )
+    seen = [place for place, intent in enumerate(examples.intents) if intent in known]
+    return replace(file, examples=examples.select(seen)), [finding]
+
+
+def few_measured(name: str, split: str, examples: int) -> list[Finding]:
+    """Find a split that is too small to measure an accuracy to ten points.
+
+    The bound is that of Clopper and Pearson 1934, at 95 %, for an accuracy of one half.
+    """
+    right = examples // 2
+    low = 0.0 if right == 0 else float(beta.ppf(0.025, right, examples - right + 1))
+    high = float(beta.ppf(0.975, right + 1, max(examples - right, 1)))
+    if high - low <= 2 * _UNCERTAIN:
+        return []
+    points = f"{100 * (high - low) / 2:.0f}"
+    what = (
+        f"so few {split} examples that the true accuracy may lie {points} points above or below "
+        "the measured one; add examples, or don't rely on it"
+    )
+    return [Finding(name, what, examples, (), split)]
 
 
 def _short(text: str) -> str:

@@ -5,8 +5,8 @@ training file teach the projection network not to be sure of any intent, those o
 and test files measure how many it rejects. The threshold is chosen without them.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -93,6 +93,13 @@ class DataFile:
     examples: Examples
     out_of_scope: Examples = Examples()
     findings: tuple[Finding, ...] = ()
+    unlabelled: Examples = Examples()
+    """Rows to learn from without their intents."""
+
+    @property
+    def rows(self) -> Examples:
+        """All usable rows."""
+        return self.examples + self.out_of_scope + self.unlabelled
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +108,7 @@ class TrainingData:
 
     name: str
     labels: tuple[str, ...]
-    """The intents, sorted; validation and test hold no other."""
+    """The intents, sorted; the examples of validation and test have no other."""
     train: Examples
     validation: Examples
     test: Examples | None
@@ -109,10 +116,12 @@ class TrainingData:
     out_of_scope_validation: Examples
     out_of_scope_test: Examples
     unlabelled: tuple[str, ...]
-    """Texts without intents."""
+    """Texts without an intent to learn from."""
     provenance: dict[str, Any]
     """For the artifact: the data set's name, licence (None if it isn't known) and SHA-256."""
     report: DataReport
+    unseen: Mapping[str, int] = field(default_factory=lambda: {"validation": 0, "test": 0})
+    """How many rows of a split have an intent that training lacks, and are left out of it."""
 
     def label_indices(self, examples: Examples) -> npt.NDArray[np.intp]:
         """Return the examples' intents by their places in `labels`: shape (N,)."""
@@ -126,3 +135,39 @@ class TrainingData:
         if self.test is not None:
             splits["test"] = (self.test, self.out_of_scope_test)
         return splits
+
+    def shortened(self, characters: int) -> "TrainingData":
+        """Return the data with longer texts cut to so many characters, and a finding of each split.
+
+        Training and its measurements take time in proportion to what they read.
+        """
+        findings: list[Finding] = []
+
+        def cut(split: str, examples: Examples) -> Examples:
+            long = [place for place, text in enumerate(examples.texts) if len(text) > characters]
+            if not long:
+                return examples
+            first = f"one of {len(examples.texts[long[0]]):,}"
+            what = f"{split} texts cut to their first {characters:,} characters"
+            lines = tuple(examples.lines[place] for place in long)
+            findings.append(Finding(self.name, what, len(long), lines, first))
+            texts = tuple(text[:characters] for text in examples.texts)
+            return replace(examples, texts=texts)
+
+        shortened = replace(
+            self,
+            train=cut("train", self.train),
+            validation=cut("validation", self.validation),
+            test=cut("test", self.test) if self.test else None,
+            out_of_scope_train=cut("out-of-scope train", self.out_of_scope_train),
+            out_of_scope_validation=cut("out-of-scope validation", self.out_of_scope_validation),
+            out_of_scope_test=cut("out-of-scope test", self.out_of_scope_test),
+            unlabelled=tuple(text[:characters] for text in self.unlabelled),
+        )
+        report = replace(self.report, findings=(*self.report.findings, *findings))
+        return replace(shortened, report=report)
+
+    @property
+    def last_measured(self) -> Examples:
+        """The examples to time a classifier on: the test, or else validation."""
+        return list(self.measured_splits.values())[-1][0]

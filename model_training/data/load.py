@@ -5,7 +5,8 @@ but is worth knowing (duplicates, contradictory labels, leaks between splits …
 its line numbers, in a `DataReport`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +22,120 @@ from .examples import (
 from .files import load_file
 
 
-def from_name(name: str, language: str = "en", seed: int = 0) -> TrainingData:
-    """Load a named data set, one of `public.NAMES`; the language is that of home-assistant.
+@dataclass(frozen=True)
+class DataOptions:
+    """Where the data of a training comes from, as the command line has it.
 
     Raises:
-        DataError: there is no such data set or language, or it can't be loaded.
+        DataError: the options contradict each other.
     """
+
+    train: Path | None = None
+    """Instead of a data set: a file of labelled texts."""
+    validation: Path | None = None
+    """With ``train``; by default a part of it."""
+    test: Path | None = None
+    """With ``train``."""
+    out_of_scope: tuple[Path, ...] = ()
+    """More out-of-scope texts to learn from."""
+    unlabelled: tuple[Path, ...] = ()
+    """Texts to learn from without their intents."""
+    dataset: str | None = None
+    """The name of a data set; home-assistant without ``train``."""
+    language: str | None = None
+    """Of home-assistant; en by default."""
+    text_column: str = "text"
+    label_column: str = "intent"
+
+    def __post_init__(self) -> None:
+        """Refuse contradictions."""
+        if self.train is not None:
+            if self.dataset or self.language:
+                raise DataError("--train and a data set exclude each other; leave one out")
+            return
+        for option, value in (("--validation", self.validation), ("--test", self.test)):
+            if value is not None:
+                raise DataError(f"{option} goes with --train; a data set has its own splits")
+        if self.language is not None and self.dataset not in (None, public.HOME_ASSISTANT):
+            raise DataError(f"--language goes with home-assistant, not with {self.dataset}")
+
+    @property
+    def files(self) -> list[Path]:
+        """Every file that is named."""
+        single = [file for file in (self.train, self.validation, self.test) if file]
+        return [*single, *self.out_of_scope, *self.unlabelled]
+
+    @property
+    def words(self) -> list[str]:
+        """The options for a command line; where files lie makes no difference to an artifact."""
+        named: list[tuple[str, Path | str | None]] = [
+            ("--train", self.train),
+            ("--validation", self.validation),
+            ("--test", self.test),
+            *(("--out-of-scope", file) for file in self.out_of_scope),
+            *(("--unlabelled", file) for file in self.unlabelled),
+            ("--dataset", self.dataset),
+            ("--language", self.language),
+            ("--text-column", None if self.text_column == "text" else self.text_column),
+            ("--label-column", None if self.label_column == "intent" else self.label_column),
+        ]
+        return [
+            word
+            for option, value in named
+            if value
+            for word in (option, value.name if isinstance(value, Path) else value)
+        ]
+
+    def load(self, seed: int = 0) -> TrainingData:
+        """Load and check the data; the seed decides what is held out.
+
+        Raises:
+            DataError: the data can't be found or used.
+        """
+        if self.train is None:
+            return from_name(
+                self.dataset or public.HOME_ASSISTANT,
+                self.language or "en",
+                seed,
+                out_of_scope=self.out_of_scope,
+                unlabelled=self.unlabelled,
+                text_column=self.text_column,
+            )
+        return from_files(
+            self.train,
+            self.validation,
+            self.test,
+            out_of_scope=self.out_of_scope,
+            unlabelled=self.unlabelled,
+            text_column=self.text_column,
+            label_column=self.label_column,
+            seed=seed,
+        )
+
+
+def from_name(
+    name: str,
+    language: str = "en",
+    seed: int = 0,
+    *,
+    out_of_scope: Sequence[Path] = (),
+    unlabelled: Sequence[Path] = (),
+    text_column: str = "text",
+) -> TrainingData:
+    """Load a named data set, one of `public.NAMES`; the language is that of home-assistant.
+
+    The files ``out_of_scope`` and ``unlabelled`` are as for `from_files`.
+
+    Raises:
+        DataError: there is no such data set or language, or it can't be found or used.
+    """
+    more = _MoreTexts.read(out_of_scope, unlabelled, text_column)
     if name == public.HOME_ASSISTANT:
-        return _home_assistant(language, seed)
+        return _home_assistant(language, seed, more)
     if name not in public.PUBLIC:
         raise DataError(
             f"there is no data set {name!r}: choose one of {', '.join(public.NAMES)}, or train "
-            "on files of your own"
+            "on your files"
         )
     dataset = public.PUBLIC[name]
     folder = public.folder(dataset)
@@ -40,25 +143,26 @@ def from_name(name: str, language: str = "en", seed: int = 0) -> TrainingData:
         Path(file).stem: load_file(folder / file, name=f"{name}/{file}")
         for file in dataset.checksums
     }
-    return _assemble(name, files, dataset.provenance, seed)
+    return _assemble(name, files, dataset.provenance, seed, more)
 
 
 def from_files(
     train: Path,
     validation: Path | None = None,
     test: Path | None = None,
-    out_of_scope: Path | None = None,
-    unlabelled: Path | None = None,
     *,
+    out_of_scope: Sequence[Path] = (),
+    unlabelled: Sequence[Path] = (),
     text_column: str = "text",
     label_column: str = "intent",
     seed: int = 0,
 ) -> TrainingData:
-    """Load files of one's own; without a validation file, validation is carved out of training.
+    """Load files; without a validation file, validation is carved out of training.
 
-    All rows of the file ``out_of_scope`` are out-of-scope examples, whatever their labels, and
+    All rows of the files ``out_of_scope`` are out-of-scope examples, whatever their labels, and
     belong to training. A part of training's is set aside if validation has none. The rows of the
-    file ``unlabelled`` have no label, or one that isn't looked at.
+    files ``unlabelled`` have no label, or one that isn't read. Rows of validation and test whose
+    intent training lacks are left out, and counted in `TrainingData.unseen`.
 
     Raises:
         DataError: a file can't be used, or validation and test don't go with the training file.
@@ -67,19 +171,51 @@ def from_files(
     files = {
         split: load_file(path, text_column, label_column) for split, path in paths.items() if path
     }
-    if out_of_scope:
-        files["oos_train"] = load_file(out_of_scope, text_column, None)
-    if unlabelled:
-        files["unlabelled"] = load_file(unlabelled, text_column, None)
     provenance = {
         "name": train.name,
         "licence": None,
         "sha256": {split: file.sha256 for split, file in files.items()},
     }
-    return _assemble(train.name, files, provenance, seed)
+    more = _MoreTexts.read(out_of_scope, unlabelled, text_column)
+    return _assemble(train.name, files, provenance, seed, more)
 
 
-def _home_assistant(language: str, seed: int) -> TrainingData:
+@dataclass(frozen=True)
+class _MoreTexts:
+    """The files of texts without an intent that go with any data set."""
+
+    out_of_scope: tuple[DataFile, ...] = ()
+    unlabelled: tuple[DataFile, ...] = ()
+
+    @classmethod
+    def read(
+        cls, out_of_scope: Sequence[Path], unlabelled: Sequence[Path], column: str
+    ) -> "_MoreTexts":
+        without_intent = [load_file(path, column, None) for path in unlabelled]
+        return cls(
+            tuple(load_file(path, column, None) for path in out_of_scope),
+            tuple(
+                replace(file, out_of_scope=Examples(), unlabelled=file.out_of_scope)
+                for file in without_intent
+            ),
+        )
+
+    @property
+    def files(self) -> tuple[DataFile, ...]:
+        return self.out_of_scope + self.unlabelled
+
+    @property
+    def provenance(self) -> dict[str, dict[str, str]]:
+        """The SHA-256 of each file, by its name."""
+        kinds = {"out_of_scope": self.out_of_scope, "unlabelled": self.unlabelled}
+        return {
+            kind: {Path(file.name).name: file.sha256 for file in files}
+            for kind, files in kinds.items()
+            if files
+        }
+
+
+def _home_assistant(language: str, seed: int, more: "_MoreTexts") -> TrainingData:
     try:
         from . import home_assistant
     except ModuleNotFoundError as error:
@@ -108,7 +244,7 @@ def _home_assistant(language: str, seed: int) -> TrainingData:
     ):
         if left_out:
             findings.append(Finding(name, what, len(left_out), (), repr(left_out[0])))
-    return _assemble(name, files, splits.provenance, seed, findings)
+    return _assemble(name, files, splits.provenance, seed, more, findings)
 
 
 def _assemble(
@@ -116,6 +252,7 @@ def _assemble(
     files: dict[str, DataFile],
     provenance: dict[str, Any],
     seed: int,
+    more: "_MoreTexts",
     findings: Iterable[Finding] = (),
 ) -> TrainingData:
     """Check the files (train, validation, test, oos_…) one by one and against each other."""
@@ -128,24 +265,32 @@ def _assemble(
             "needs at least 2: add examples of others, or name another --label-column"
         )
     found = [*findings]
-    for file in files.values():
+    for file in (*files.values(), *more.files):
         found += [*file.findings, *checks.repetitions(file)]
     found += checks.names(train)
     found += checks.single_examples(train)
     found += checks.leaks(
         [
-            files[stem]
-            for split in ("train", "unlabelled", "validation", "test")
-            for stem in (split, f"oos_{split}")
-            if stem in files
+            *(files[stem] for stem in ("train", "oos_train") if stem in files),
+            *more.files,
+            *(
+                files[stem]
+                for split in ("validation", "test")
+                for stem in (split, f"oos_{split}")
+                if stem in files
+            ),
         ]
     )
-    for held_out in (validation, test):
-        if held_out:
-            checks.refuse_unseen_intents(held_out, train)
+    unseen = {"validation": 0, "test": 0}
+    if validation:
+        validation, lacking = checks.without_unseen_intents(validation, train)
+        unseen["validation"], found = sum(each.count for each in lacking), found + lacking
+    if test:
+        test, lacking = checks.without_unseen_intents(test, train)
+        unseen["test"], found = sum(each.count for each in lacking), found + lacking
     if test and not test.examples:
         raise DataError(
-            f"{test.name} holds out-of-scope rows alone, and nothing to measure the accuracy on: "
+            f"{test.name} has no example of an intent that {train.name} has: "
             "add examples of the intents, or give the file with --out-of-scope"
         )
     if validation and validation.examples:
@@ -157,6 +302,7 @@ def _assemble(
         if missing := set(labels) - set(examples.intents):
             what = f"intents without an example for {split}, so not measured there"
             found.append(Finding(name, what, len(missing), (), min(missing)))
+        found += checks.few_measured(name, split, len(examples))
 
     outside = {
         split: sum(
@@ -164,7 +310,9 @@ def _assemble(
         )
         for split in ("train", "validation", "test")
     }
-    unlabelled = files["unlabelled"].out_of_scope.texts if "unlabelled" in files else ()
+    for file in more.out_of_scope:
+        outside["train"] += file.out_of_scope
+    unlabelled = tuple(text for file in more.unlabelled for text in file.unlabelled.texts)
     if not len(outside["validation"]):
         outside["train"], outside["validation"] = splits.carve_out_of_scope(outside["train"], seed)
     sizes = {
@@ -184,6 +332,7 @@ def _assemble(
         out_of_scope_validation=outside["validation"],
         out_of_scope_test=outside["test"],
         unlabelled=unlabelled,
-        provenance=provenance,
+        provenance=provenance | more.provenance,
         report=DataReport(name, len(labels), sizes, tuple(found)),
+        unseen=unseen,
     )

@@ -11,18 +11,18 @@ Every rate is a fraction between 0 and 1.
 import dataclasses
 import statistics
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn import metrics
 
 from neuralbits.classifier import Classifier
-from neuralbits.errors import NeuralbitsError
+from neuralbits.errors import NeuralbitsError, shown
 from neuralbits.network import margin
+from neuralbits.network import probabilities as probabilities_of
 
 CALIBRATION_BINS, WORST_CONFUSIONS, WORST_INTENTS, ROC_POINTS, TIMED_TEXTS = 15, 20, 20, 200, 1000
 
@@ -92,6 +92,8 @@ class Evaluation:
 
     examples: int
     """How many there are."""
+    unseen: int
+    """How many of them have an intent that is none of the classes: errors, in the accuracy."""
     accuracy: float
     macro_f1: float
     """The mean over the intents that occur, as an example's or as a prediction."""
@@ -126,14 +128,19 @@ class Microseconds:
     """Many texts a call."""
 
 
-class Scorer(Protocol):
-    """What can be measured: a `Classifier`, or a trainer beside it."""
+class Outputs(NamedTuple):
+    """What a classifier, or a trainer, answers for N texts."""
 
-    def probabilities(self, texts: Sequence[str], /) -> NDArray[np.float64]:
-        """Probabilities of shape (N, C), one row a text, each summing to 1."""
+    scores: NDArray[np.float64]
+    """Shape (N, C), in any unit."""
+    probabilities: NDArray[np.float64]
+    """Shape (N, C), each row summing to 1."""
 
-    def scores(self, texts: Sequence[str], /) -> NDArray[np.float64]:
-        """What the probabilities are made of, shape (N, C), in a unit of the scorer's own."""
+
+def outputs_of(classifier: Classifier, texts: Sequence[str]) -> Outputs:
+    """Return a classifier's outputs for N ≥ 1 texts, which are projected once."""
+    scores, manifest = classifier.scores(texts), classifier.manifest
+    return Outputs(scores, probabilities_of(scores * (manifest.scale / manifest.temperature)))
 
 
 def evaluate(
@@ -141,11 +148,15 @@ def evaluate(
     labels: ArrayLike,
     classes: Sequence[str],
     out_of_scope: OutOfScope | None = None,
+    *,
+    unseen: int = 0,
 ) -> Evaluation:
     """Measure probabilities of shape (N, C) against labels of shape (N,), indices of C classes.
 
     The intent of the greatest probability is the prediction, and that probability its confidence.
-    ``out_of_scope`` is what `out_of_scope` makes of the same examples.
+    ``out_of_scope`` is what `out_of_scope` makes of the same examples. ``unseen`` more examples
+    have an intent that is none of the classes: in the accuracy they are errors, and no other
+    measure counts them.
 
     Raises:
         EvaluationError: the shapes disagree, there is no example, a label is not an index of a
@@ -169,8 +180,9 @@ def evaluate(
     # Both ends of each pair, in the order of the pairs, so that mistakes lie near the diagonal.
     confused = list(dict.fromkeys(end for i, j, _ in confusions for end in (i, j)))[:WORST_INTENTS]
     return Evaluation(
-        examples=len(y),
-        accuracy=float(np.mean(predicted == y)),
+        examples=len(y) + unseen,
+        unseen=unseen,
+        accuracy=float(np.sum(predicted == y) / (len(y) + unseen)),
         macro_f1=float(by_intent[2][occurring].mean()),
         # The floor keeps a probability of 0 for the right intent from making the mean infinite.
         nll=float(-np.log(np.maximum(p[np.arange(len(y)), y], 1e-15)).mean()),
@@ -211,34 +223,29 @@ def out_of_scope(inside: ArrayLike, outside: ArrayLike, threshold: float) -> Out
     )
 
 
-def evaluate_scorer(
-    scorer: Scorer,
-    texts: Sequence[str],
+def evaluate_outputs(
+    inside: Outputs,
     labels: ArrayLike,
     classes: Sequence[str],
-    outside: Sequence[str],
+    outside: Outputs | None,
     threshold: float,
+    *,
+    unseen: int = 0,
 ) -> Evaluation:
-    """Measure a scorer on N ≥ 1 texts and their labels, and on texts of no intent if given.
+    """Measure the outputs for N ≥ 1 texts with intents, and for texts of no intent if given.
 
     Args:
-        scorer: what is measured.
-        texts: N of them.
+        inside: of the texts with intents.
         labels: shape (N,), the places of their intents in ``classes``.
-        classes: the scorer's intents.
-        outside: texts of no intent.
+        classes: C intents.
+        outside: of the out-of-scope texts.
         threshold: the least margin that is accepted.
+        unseen: how many more texts there are whose intent isn't in ``classes``.
     """
-
-    def margins(texts: Sequence[str]) -> NDArray[np.float64]:
-        return margin(scorer.scores(texts))
-
-    return evaluate(
-        scorer.probabilities(texts),
-        labels,
-        classes,
-        out_of_scope(margins(texts), margins(outside), threshold) if outside else None,
-    )
+    rejection = None
+    if outside:
+        rejection = out_of_scope(margin(inside.scores), margin(outside.scores), threshold)
+    return evaluate(inside.probabilities, labels, classes, rejection, unseen=unseen)
 
 
 def evaluate_classifier(
@@ -249,23 +256,28 @@ def evaluate_classifier(
 ) -> Evaluation:
     """Measure a classifier on texts and their intents, and on texts of no intent if given.
 
+    A text whose intent the classifier lacks counts as an error.
+
     Raises:
-        EvaluationError: there is no example, or one of an intent that the classifier lacks.
+        EvaluationError: there is no example of an intent that the classifier has.
     """
     if not texts:
         raise EvaluationError("there is no example to evaluate on: give at least one")
     classes = classifier.manifest.labels
     index = {intent: i for i, intent in enumerate(classes)}
-    if unknown := Counter(intent for intent in intents if intent not in index):
-        intent, count = unknown.most_common(1)[0]
-        others = f" (and {len(unknown) - 1} more such intents)" if len(unknown) > 1 else ""
+    known = [place for place, intent in enumerate(intents) if intent in index]
+    if not known:
         raise EvaluationError(
-            f"{count} of {len(intents)} examples have the intent {intent!r}{others}, which is none "
-            f"of the artifact's {len(classes)} intents: rename it, or leave those examples out"
+            f"none of the {len(intents)} examples has one of the artifact's {len(classes)} "
+            f"intents; the first is {shown(intents[0])}: rename them, or name another column"
         )
-    labels = [index[intent] for intent in intents]
-    return evaluate_scorer(
-        classifier, texts, labels, classes, outside, classifier.manifest.threshold
+    return evaluate_outputs(
+        outputs_of(classifier, [texts[place] for place in known]),
+        [index[intents[place]] for place in known],
+        classes,
+        outputs_of(classifier, outside) if outside else None,
+        classifier.manifest.threshold,
+        unseen=len(intents) - len(known),
     )
 
 

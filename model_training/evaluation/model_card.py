@@ -19,6 +19,7 @@ from .report import (
     kibibytes,
     out_of_scope_split,
     percent,
+    unseen_sentence,
 )
 
 LISTED_INTENTS, WEAKEST_INTENTS = 30, 5
@@ -55,6 +56,7 @@ def model_card(artifact: Artifact, report: TrainingReport, file_name: str, examp
         accuracy=percent(evaluation.accuracy),
         split=f"the {_line(split)} split",
         examples=f"{evaluation.examples:,}",
+        unseen=unseen_sentence(evaluation),
         file=_code(file_name),
         bytes=f"{artifact.size:,}",
         digest=_code(artifact.digest),
@@ -165,7 +167,7 @@ CARD = """\
 
 An intent classifier of {size}: a projection network that reads raw text and answers with one of
 {count} intents and a calibrated confidence. It was right on {accuracy} of the {examples} examples
-of {split}.
+of {split}.{unseen}
 
 - file: {file}, {bytes} bytes
 - digest: {digest}

@@ -137,6 +137,15 @@ def comparison(report: TrainingReport) -> list[tuple[str, ...]]:
     return rows
 
 
+def unseen_sentence(evaluation: Evaluation) -> str:
+    """Return a sentence on the examples whose intent training lacks, if there are any."""
+    if not evaluation.unseen:
+        return ""
+    return (
+        f" {evaluation.unseen:,} of them have an intent that training lacks, and count as errors."
+    )
+
+
 def out_of_scope_split(report: TrainingReport) -> str:
     """Return the last split whose out-of-scope texts were measured, or else the last one."""
     evaluations = report.artifact.evaluation
@@ -202,6 +211,7 @@ def html(report: TrainingReport) -> str:
         summary=escape(
             f"{percent(evaluation.accuracy)} of {evaluation.examples:,} {split} examples right, "
             f"over {len(evaluation.intents)} intents, in {kibibytes(report.artifact.bytes)}."
+            f"{unseen_sentence(evaluation)}"
         ),
         contents=" ".join(f'<a href="#{anchor}">{title}</a>' for title, anchor, _ in shown),
         sections="\n".join(

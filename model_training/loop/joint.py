@@ -1,13 +1,13 @@
 """Joint training: the trainer and the projection network, batch after batch.
 
-One batch: the trainer reads the texts' tokens and takes a step on its own loss; the projection
-network reads the bits of the same texts, some misspelt, some of their tokens and n-grams dropped,
-and takes a step on the labels and on what the trainer predicts (losses.py). Further views of the
-batch, with other tokens and n-grams dropped, give it further steps: it learns slower than the
-trainer, and a step costs it far less. Of unlabelled texts it learns to predict from such a view
-what it predicts from the whole text.
+One batch: the trainer reads the texts' tokens and takes a step on its own loss (teacher.py); the
+projection network reads the bits of the same texts, some with a typo, some without a part of their
+tokens and n-grams, and takes a step on the labels and on the trainer's predictions (losses.py). It
+learns slower than the trainer, and its steps cost far less, so it takes one for each of several
+such views. From unlabelled texts it learns to predict from a view what it predicts from the whole.
 
-Without a trainer the labels are all that the projection network learns from: λ2 is 0.
+Without a trainer the projection network learns from the labels alone: λ2 is 0. Methods of
+compression take part by hooks (compression/hook.py).
 """
 
 import dataclasses
@@ -24,24 +24,21 @@ from torch import Tensor
 
 from neuralbits.network import Network, read
 
-from ..compression import group_lasso, low_rank
-from ..compression.pruning import Pruning
+from ..compression.methods import first_network, hooks
 from ..compression.sensitivity import Sensitivity, sensitivities
 from ..data import TrainingData
 from ..networks.projection_network import ProjectionNetwork
-from ..networks.specialists import Specialists, confusable
-from ..networks.trainers import Ensemble, TokenCorpus
 from ..settings import Settings
 from ..views.batches import Batch, Batches
 from ..views.corpus import NgramCorpus
 from .history import EpochRecord
 from .optimiser import Optimiser
+from .teacher import Teacher
 
 _EVALUATED_AT_ONCE = 1024  # texts
-_PRUNED_EVERY = 32  # batches
 
 Progress = Callable[[float], None]
-"""Called now and then with the share of the epoch that is done."""
+"""Called after each batch with the share of the epoch that is done."""
 
 
 class Stopped(Exception):
@@ -55,254 +52,83 @@ class JointTraining:
         settings: what to train and how.
         data: what to train on.
         device: where the networks live.
+        stop: asked before each batch whether to stop.
     """
 
-    def __init__(self, settings: Settings, data: TrainingData, device: torch.device) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        data: TrainingData,
+        device: torch.device,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.settings = settings
         self.device = device
         self.history: list[EpochRecord] = []
         self.latest: dict[str, Any] | None = None
         """The projection network's state after the last whole epoch. The learning rate has fallen
         to nothing by the end, so no earlier epoch is better by more than chance."""
-        self.stop = False
-        """Set it, from a signal handler say, to end the epoch under way by `Stopped`."""
-
         self.projection = settings.projection
-        """The projection whose bits the network reads, without the functions removed so far."""
+        """The projection whose bits the network reads, without the functions pruned so far."""
 
         torch.manual_seed(settings.seed)
+        self._stop = stop
         self._generator = np.random.default_rng(settings.seed)
+        self._intents = len(data.labels)
         self._labels = torch.from_numpy(data.label_indices(data.train))
         self._batches = Batches(settings, data, self._generator)
+        self.batches_per_epoch = len(self._batches)
         self._validation_texts = data.validation.texts
         self._validation_labels = data.label_indices(data.validation)
         self._validation_ngrams = NgramCorpus(settings.projection, data.validation.texts)
-        self.trainer: Ensemble | None = None
+        self.teacher: Teacher | None = None
         if settings.trainer.present:
-            self._tokens = TokenCorpus(data.train.texts, settings.trainer.buckets)
-            self.trainer = Ensemble(len(data.labels), settings.trainer).to(device)
-            self._trainer_optimiser = Optimiser(
-                self.trainer, settings.trainer_learning_rate, settings.epochs * len(self._batches)
-            )
-        settings.specialists.check(len(data.labels))
-        self._specialists: Specialists | None = None
-        network = low_rank.unfactorised(
-            settings.projection.inputs,
-            len(data.labels),
-            settings.network,
-            settings.low_rank,
-            settings.epochs,
-        )
-
-        self._pruning = Pruning(settings.pruning)
-        self._teach(network, settings.low_rank.after or settings.epochs)
-
-    @property
-    def finished(self) -> bool:
-        """Whether every epoch has run."""
-        return len(self.history) >= self.settings.epochs
+            steps = settings.epochs * self.batches_per_epoch
+            self.teacher = Teacher(settings, data.train.texts, self._intents, steps, device)
+        self._hooks = hooks(settings, self._intents)
+        self.replace_network(*first_network(settings, self._intents))
 
     def run_epoch(self, progress: Progress) -> EpochRecord:
         """Train for one epoch, then measure the networks on the validation split.
 
         Raises:
-            Stopped: `stop` was set; what the epoch did is not in `history` nor in `latest`.
+            Stopped: it was asked to stop; the epoch is neither in `history` nor in `latest`.
         """
         started = time.monotonic()
-        ended = len(self.history)
-        if ended == self.settings.low_rank.after > 0:
-            self._factorise()
-        if self.settings.specialists.begin(ended):
-            groups = confusable(
-                self._predictions(), self.settings.specialists.groups, self.settings.seed
-            )
-            self._engage(groups)
-        held = self.settings.low_rank.holds(ended)
-        self.projection_network.first.weight.requires_grad_(not held)
-        if self.trainer:
-            self.trainer.train()
+        for hook in self._hooks:
+            hook.before_epoch(self)
+        if self.teacher:
+            self.teacher.network.train()
         self.projection_network.train()
         losses = []
         with closing(self._batches.epoch()) as batches:  # its thread, too, also when stopped
             for place, batch in enumerate(batches):
-                if self.stop:
+                if self._stop():
                     raise Stopped
-                if place % _PRUNED_EVERY == 0:
-                    self._prune(ended + place / len(self._batches))
+                for hook in self._hooks:
+                    hook.before_batch(self, place)
                 losses.append(self._train_batch(batch))
                 progress(batch.done)
-        unsettled = self.settings.pruning.unsettled_epochs(self.settings.epochs)
-        if self.settings.pruning.group_lasso and ended == unsettled:
-            kept = self.projection.kept
-            small = group_lasso.small(self.projection_network.first.weight, len(kept))
-            self._remove([kept[place] for place in small])
-        self._prune(ended + 1)
-        trainer, distillation, projection = np.mean(losses, axis=0).tolist()
-        objective = self.settings.objective
-        record = EpochRecord(
-            epoch=len(self.history) + 1,
-            seconds=time.monotonic() - started,
-            loss=objective.trainer_weight * trainer
-            + objective.distillation_weight * distillation
-            + objective.projection_weight * projection,
-            trainer_loss=trainer if self.trainer else None,
-            distillation_loss=distillation if self.trainer else None,
-            projection_loss=projection,
-            trainer_accuracy=self._accuracy(self.trainer.probabilities(self._validation_texts))
-            if self.trainer
-            else None,
-            projection_accuracy=self._accuracy(
-                self.validation_scores(self.projection_network.fold())
-            ),
-        )
+        for hook in self._hooks:
+            hook.after_epoch(self)
+        record = self._measure(*np.mean(losses, axis=0).tolist(), started=started)
         self.history.append(record)
         self._keep()
         return record
 
-    def _keep(self) -> None:
-        """Keep what the last epoch made of the projection network, if it has its final shape."""
-        if len(self.history) > self.settings.low_rank.after:
-            self.latest = {
-                name: value.clone() for name, value in self.projection_network.state_dict().items()
-            }
-
-    def _remove(self, functions: Sequence[int]) -> None:
-        """Go on without some of the functions that are left."""
-        kept = self.projection.kept
-        inputs = torch.tensor([function not in functions for function in kept])
-        inputs = inputs.repeat_interleave(self.projection.inputs // len(kept))
-        self._projection_optimiser.keep(self.projection_network.first.weight, inputs)
-        removed = tuple(sorted([*self.projection.removed, *functions]))
-        self.projection = dataclasses.replace(self.projection, removed=removed)
-        self._batches.ngrams.projection = self._validation_ngrams.projection = self.projection
-
-    def _prune(self, epochs: float) -> None:
-        """Prune as much as is due after so many epochs."""
-        self._pruning.prune(self.projection_network, epochs / self.settings.epochs)
-
-    def network(self) -> Network:
-        """Fold the projection network into the form that the artifact holds."""
-        return self._latest_unfolded().fold()
-
-    def sensitivities(self) -> list[Sensitivity]:
-        """Prune the layers of the projection network, and measure what is left."""
-        return sensitivities(
-            self._latest_unfolded(), lambda network: self._accuracy(self.validation_scores(network))
-        )
-
-    def _latest_unfolded(self) -> ProjectionNetwork:
-        if self.latest is None:
-            raise ValueError("no epoch has ended yet, so there is no network to keep")
-        with torch.random.fork_rng(devices=[]):  # a look at it doesn't change how the run goes on
-            latest = self._blank()
-        latest.load_state_dict(self.latest)
-        # Stopped before it was pruned as far as it was to be, it has to fit the budget, too.
-        Pruning(self.settings.pruning).prune(latest, done=1.0)
-        return latest
-
-    def validation_scores(self, network: Network) -> npt.NDArray[np.float64]:
-        """Return what a folded network makes of the validation split: scores, shape (N, C)."""
-        texts = np.arange(len(self._validation_ngrams))
-        parts = np.array_split(texts, math.ceil(len(texts) / _EVALUATED_AT_ONCE))
-        return np.concatenate(
-            [network.scores(self._validation_ngrams.project(part)) for part in parts]
-        )
-
-    def state(self) -> dict[str, Any]:
-        """Return all that `restore` needs after an epoch to go on as if nothing had happened."""
-        return {
-            "history": [dataclasses.asdict(record) for record in self.history],
-            "removed": list(self.projection.removed),
-            "trainer": self.trainer.state_dict() if self.trainer else None,
-            "projection_network": self.projection_network.state_dict(),
-            "trainer_optimiser": self._trainer_optimiser.state() if self.trainer else None,
-            "projection_optimiser": self._projection_optimiser.state(),
-            "specialists": self._specialists.state() if self._specialists else None,
-            "torch_generator": torch.get_rng_state(),
-            "cuda_generators": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
-            "numpy_generator": self._generator.bit_generator.state,
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Take over what `state` returned."""
-        self.history = [EpochRecord(**record) for record in state["history"]]
-        if len(self.history) > self.settings.low_rank.after > 0:
-            self._teach(self._blank(), self.settings.epochs - self.settings.low_rank.after)
-        self._remove([each for each in state["removed"] if each in self.projection.kept])
-        if self.trainer:
-            self.trainer.load_state_dict(state["trainer"])
-            self._trainer_optimiser.restore(state["trainer_optimiser"])
-        self.projection_network.load_state_dict(state["projection_network"])
-        self._keep()
-        self._projection_optimiser.restore(state["projection_optimiser"])
-        if state["specialists"]:
-            self._engage(state["specialists"]["groups"]).restore(state["specialists"])
-        torch.set_rng_state(state["torch_generator"])
-        if self.device.type == "cuda":
-            torch.cuda.set_rng_state_all(state["cuda_generators"])
-        self._generator.bit_generator.state = state["numpy_generator"]
-
-    def _blank(self) -> ProjectionNetwork:
-        """Return an untrained network of the shape that the artifact gets."""
-        intents = self.projection_network.intents
-        return ProjectionNetwork(self.projection.inputs, intents, self.settings.network)
-
-    def _teach(self, network: ProjectionNetwork, epochs: int) -> None:
-        """Make this the projection network, to be trained for so many epochs."""
-        self.projection_network = network.to(self.device)
-        self._projection_optimiser = Optimiser(
-            network,
-            self.settings.projection_learning_rate,
-            epochs * len(self._batches) * self.settings.views,
-        )
-
-    def _factorise(self) -> None:
-        """Go on with a projection network whose first layer is a product of two."""
-
-        def texts() -> Iterator[tuple[Tensor, Tensor]]:
-            count = len(self._labels)
-            for part in np.array_split(np.arange(count), math.ceil(count / _EVALUATED_AT_ONCE)):
-                values = _values(self._batches.ngrams.project(part), self.device)
-                yield values, self._labels[torch.from_numpy(part)].to(self.device)
-
-        settings = self.settings
-        network = low_rank.factorise(
-            self.projection_network, settings.network, settings.low_rank.metric, texts
-        )
-        self._teach(network, settings.epochs - settings.low_rank.after)
-
-    @torch.no_grad()
-    def _predictions(self) -> npt.NDArray[np.float64]:
-        """Return what the trainer predicts of the training texts while it learns: shape (N, C)."""
-        assert self.trainer  # without one there are no specialists (settings.py)
-        self.trainer.train()  # without dropout it would know these texts, and confuse nothing
-        texts = np.arange(len(self._labels))
-        predictions = [
-            self.trainer(self._tokens.batch(part).to(self.device)).softmax(dim=2).mean(dim=0).cpu()
-            for part in np.array_split(texts, math.ceil(len(texts) / _EVALUATED_AT_ONCE))
-        ]
-        return torch.cat(predictions).double().numpy()
-
-    def _engage(self, groups: list[list[int]]) -> Specialists:
-        """Let a specialist for each group of intents take part from here on."""
-        settings = self.settings
-        specialists = Specialists(groups, settings.specialists, settings.trainer)
-        self._specialists = specialists.to(self.device)
-        return self._specialists
-
     def _train_batch(self, batch: Batch) -> tuple[float, float, float]:
-        """Take the steps that one batch asks for; return the three losses, means over the views.
+        """Take the steps of one batch.
 
-        Without a trainer, its own loss and that of the distillation are 0.
+        Returns:
+            The losses of the trainer, of the distillation and of the projection network, means over
+            the views; 0 for the first two without a trainer.
         """
-        texts, views = batch.texts, batch.views
-        objective = self.settings.objective
+        texts, views, objective = batch.texts, batch.views, self.settings.objective
         labels = self._labels[torch.from_numpy(texts)].to(self.device)
-        trainer, soft_labels = 0.0, None
-        if self.trainer:
-            trainer, soft_labels = self._train_trainer(texts, labels)
+        trainer, distillation, projection, soft_labels = 0.0, 0.0, 0.0, None
+        if self.teacher:
+            trainer, soft_labels = self.teacher.step(texts, labels, self._hooks)
         guesses = self._guess(batch)
-        distillation = projection = 0.0
         for view in views:
             logits, unlabelled_logits, outlier_logits = self.projection_network(
                 _values(view, self.device)
@@ -318,33 +144,18 @@ class JointTraining:
                 loss = loss + objective.unlabelled_weight * unlabelled_loss
             if len(outlier_logits):
                 loss = loss + objective.outlier_weight * objective.outlier_loss(outlier_logits)
-            self._projection_optimiser.step(loss)
-            self._pruning.hold()
-            self._shrink()
+            self.projection_optimiser.step(loss)
+            for hook in self._hooks:
+                hook.after_step(self)
             projection += projection_loss.item() / len(views)
         return trainer, distillation, projection
-
-    def _train_trainer(self, texts: npt.NDArray[np.intp], labels: Tensor) -> tuple[float, Tensor]:
-        """Take the trainer's step on B texts; return its loss, and its soft labels, (B, C)."""
-        assert self.trainer
-        objective = self.settings.objective
-        tokens = self._tokens.batch(texts).to(self.device)
-        logits = self.trainer(tokens)
-        loss = objective.trainer_loss(logits, labels)
-        self._trainer_optimiser.step(objective.trainer_weight * loss)
-        soft_labels = objective.soft_labels(logits)
-        if self._specialists:
-            soft_labels = self._specialists.refine(
-                tokens, labels, soft_labels, objective.temperature
-            )
-        return loss.item(), soft_labels
 
     @torch.no_grad()
     def _guess(self, batch: Batch) -> Tensor:
         """Predict the unlabelled texts of a batch as they stand: shape (U, C).
 
-        The projection network does it, not the trainer: with few labels it is the one that is
-        right more often, by far (docs/accuracy.md).
+        By the projection network, not by the trainer: with few labels it is far more often right
+        (docs/accuracy.md).
         """
         if not len(batch.unlabelled):
             return torch.empty(0)
@@ -353,19 +164,149 @@ class JointTraining:
         self.projection_network.train()
         return guesses.softmax(dim=1)
 
-    def _shrink(self) -> None:
-        """Take the group lasso's step, while it acts."""
-        settings = self.settings.pruning
-        unsettled = settings.unsettled_epochs(self.settings.epochs)
-        if settings.group_lasso and len(self.history) <= unsettled:
-            group_lasso.shrink(
-                self.projection_network.first.weight,
-                len(self.projection.kept),
-                settings.group_lasso * self._projection_optimiser.rate,
-            )
+    def _measure(
+        self, trainer: float, distillation: float, projection: float, *, started: float
+    ) -> EpochRecord:
+        """Measure both networks on the validation split."""
+        objective, accuracy = self.settings.objective, None
+        seconds = time.monotonic() - started
+        if self.teacher:
+            accuracy = self._accuracy(self.teacher.network.probabilities(self._validation_texts))
+        return EpochRecord(
+            epoch=len(self.history) + 1,
+            seconds=seconds,
+            loss=objective.trainer_weight * trainer
+            + objective.distillation_weight * distillation
+            + objective.projection_weight * projection,
+            trainer_loss=trainer if self.teacher else None,
+            distillation_loss=distillation if self.teacher else None,
+            projection_loss=projection,
+            trainer_accuracy=accuracy,
+            projection_accuracy=self._accuracy(
+                self.validation_scores(self.projection_network.fold())
+            ),
+        )
 
     def _accuracy(self, scores: npt.NDArray[np.float64]) -> float:
         return float(np.mean(scores.argmax(axis=1) == self._validation_labels))
+
+    def validation_scores(self, network: Network) -> npt.NDArray[np.float64]:
+        """Return a folded network's scores of the validation split: shape (N, C)."""
+        texts = np.arange(len(self._validation_ngrams))
+        parts = np.array_split(texts, math.ceil(len(texts) / _EVALUATED_AT_ONCE))
+        return np.concatenate(
+            [network.scores(self._validation_ngrams.project(part)) for part in parts]
+        )
+
+    # What comes of the run.
+
+    @property
+    def finished(self) -> bool:
+        """Whether every epoch has run."""
+        return len(self.history) >= self.settings.epochs
+
+    def network(self) -> Network:
+        """Fold the projection network into the form that the artifact holds.
+
+        Raises:
+            ValueError: no epoch has ended whose network has the artifact's shape.
+        """
+        return self._latest_unfolded().fold()
+
+    def sensitivities(self) -> list[Sensitivity]:
+        """Prune the layers of the projection network, and measure what is left."""
+        return sensitivities(
+            self._latest_unfolded(), lambda network: self._accuracy(self.validation_scores(network))
+        )
+
+    def _keep(self) -> None:
+        """Keep the last epoch's projection network, if it has its final shape."""
+        if self.history and all(hook.is_final(self) for hook in self._hooks):
+            self.latest = {
+                name: value.clone() for name, value in self.projection_network.state_dict().items()
+            }
+
+    def _latest_unfolded(self) -> ProjectionNetwork:
+        if self.latest is None:
+            raise ValueError("no epoch has ended yet, so there is no network to keep")
+        with torch.random.fork_rng(devices=[]):  # a look at it doesn't change how the run goes on
+            latest = self.blank_network()
+        latest.load_state_dict(self.latest)
+        for hook in self._hooks:
+            hook.finish(latest)
+        return latest
+
+    # What hooks see of the run, and may do to it (compression/hook.py).
+
+    @property
+    def epochs_done(self) -> int:
+        """The number of epochs that have ended."""
+        return len(self.history)
+
+    def replace_network(self, network: ProjectionNetwork, epochs: int) -> None:
+        """Train another projection network from here on, on a schedule of so many epochs."""
+        self.projection_network = network.to(self.device)
+        self.projection_optimiser = Optimiser(
+            network,
+            self.settings.projection_learning_rate,
+            epochs * self.batches_per_epoch * self.settings.views,
+        )
+
+    def prune_functions(self, functions: Sequence[int]) -> None:
+        """Take functions from the projection, and what reads them from the network."""
+        kept = self.projection.kept
+        inputs = torch.tensor([function not in functions for function in kept])
+        inputs = inputs.repeat_interleave(self.projection.inputs // len(kept))
+        self.projection_optimiser.keep(self.projection_network.first.weight, inputs)
+        removed = tuple(sorted([*self.projection.removed, *functions]))
+        self.projection = dataclasses.replace(self.projection, removed=removed)
+        self._batches.ngrams.projection = self._validation_ngrams.projection = self.projection
+
+    def blank_network(self) -> ProjectionNetwork:
+        """Return an untrained network of the artifact's shape."""
+        return ProjectionNetwork(self.projection.inputs, self._intents, self.settings.network)
+
+    def training_texts(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the training texts part by part: inputs, shape (B, I), and labels, (B,)."""
+        count = len(self._labels)
+        for part in np.array_split(np.arange(count), math.ceil(count / _EVALUATED_AT_ONCE)):
+            values = _values(self._batches.ngrams.project(part), self.device)
+            yield values, self._labels[torch.from_numpy(part)].to(self.device)
+
+    def trainer_predictions(self) -> Tensor:
+        """Return the trainer's predictions, under dropout, of all training texts: (N, C)."""
+        assert self.teacher, "specialists without a trainer are refused (settings.py)"
+        return self.teacher.predictions()
+
+    # What a checkpoint holds.
+
+    def state(self) -> dict[str, Any]:
+        """Return all that `restore` needs after an epoch to go on as if nothing had happened."""
+        return {
+            "history": [dataclasses.asdict(record) for record in self.history],
+            "hooks": [hook.state(self) for hook in self._hooks],
+            "teacher": self.teacher.state() if self.teacher else None,
+            "projection_network": self.projection_network.state_dict(),
+            "projection_optimiser": self.projection_optimiser.state(),
+            "torch_generator": torch.get_rng_state(),
+            "cuda_generators": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
+            "numpy_generator": self._generator.bit_generator.state,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over what `state` returned."""
+        self.history = [EpochRecord(**record) for record in state["history"]]
+        for hook, held in zip(self._hooks, state["hooks"], strict=True):
+            hook.restore(self, held)
+        if self.teacher:
+            self.teacher.restore(state["teacher"])
+        self.projection_network.load_state_dict(state["projection_network"])
+        self._keep()
+        self.projection_optimiser.restore(state["projection_optimiser"])
+        torch.set_rng_state(state["torch_generator"])
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state_all(state["cuda_generators"])
+        self._generator.bit_generator.state = state["numpy_generator"]
 
 
 def _values(bits: npt.NDArray[np.uint8], device: torch.device) -> Tensor:

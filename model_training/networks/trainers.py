@@ -193,16 +193,20 @@ class Ensemble(nn.Module):
         """Return each member's logits: shape (members, B, C)."""
         return torch.stack([member(batch) for member in self.members])
 
-    def probabilities(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
-        """Return the probability of each intent for each text, the mean over the members.
+    def outputs(
+        self, texts: Sequence[str]
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Return logits and probabilities for each text, means over the members.
 
-        Shape (N, C), N ≥ 1. Dropout is off; the networks are in evaluation mode afterwards.
+        Both of shape (N, C), N ≥ 1. Dropout is off; the networks are in evaluation mode afterwards.
         """
-        return self._logits(texts).softmax(dim=2).mean(dim=0).cpu().numpy()
+        logits = self._logits(texts)
+        mean: npt.NDArray[np.float64] = logits.mean(dim=0).cpu().numpy()
+        return mean, logits.softmax(dim=2).mean(dim=0).cpu().numpy()
 
-    def scores(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
-        """Return the logit of each intent for each text likewise, the mean over the members."""
-        return self._logits(texts).mean(dim=0).cpu().numpy()
+    def probabilities(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
+        """Return the second of the `outputs`."""
+        return self.outputs(texts)[1]
 
     @torch.no_grad()
     def _logits(self, texts: Sequence[str]) -> Tensor:

@@ -6,16 +6,13 @@ train` makes.
 """
 
 import os
-import re
 import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from io import StringIO
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -27,10 +24,10 @@ from neuralbits.errors import NeuralbitsError
 
 from .. import job
 from ..data import TrainingData
+from ..loop.history import EpochRecord, Observer
 from ..settings import Settings
 
-_EPOCH = re.compile(r"epoch +(?P<epoch>\d+)/.* right: (?P<right>.+)")
-"""What `job.train` prints after each epoch."""
+_STOPS_WITHIN = 0.2  # seconds, when asked to
 
 
 @dataclass(frozen=True)
@@ -45,18 +42,24 @@ class Training:
     command: str
 
 
-def train_all(trainings: Sequence[Training], workers: int, console: Console) -> dict[Path, str]:
+def train_all(
+    trainings: Sequence[Training],
+    workers: int,
+    console: Console,
+    stop: threading.Event | None = None,
+) -> dict[Path, str]:
     """Run the trainings, so many at a time, the last one first.
 
-    Ctrl-C ends all of them at once; each keeps the checkpoint of the last epoch that it ended, as
-    it does when this process is killed.
+    Once ``stop`` is set, all of them end; each keeps the checkpoint of its last whole epoch, as it
+    does when this process is killed.
 
     Returns:
         Why there is no artifact at an output, for each training that failed.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C.
+        KeyboardInterrupt: ``stop`` was set, or Ctrl-C was pressed.
     """
+    stop = stop or threading.Event()
     waiting = list(trainings)
     running: dict[Connection, _Running] = {}
     failures: dict[Path, str] = {}
@@ -67,14 +70,16 @@ def train_all(trainings: Sequence[Training], workers: int, console: Console) -> 
         TextColumn("{task.fields[right]}"),
         console=console,
     )
-    with _interruptible(), progress:
+    with progress:
         total = progress.add_task("trainings", total=len(trainings), right="")
         try:
             while waiting or running:
                 while waiting and len(running) < workers:
                     process = _start(waiting.pop(), progress)
                     running[process.messages] = process
-                for messages in wait(list(running)):
+                if stop.is_set():
+                    raise KeyboardInterrupt
+                for messages in wait(list(running), timeout=_STOPS_WITHIN):
                     assert isinstance(messages, Connection)
                     process = running[messages]
                     if process.listen(progress):
@@ -99,16 +104,6 @@ def train_all(trainings: Sequence[Training], workers: int, console: Console) -> 
     return failures
 
 
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Let Ctrl-C raise KeyboardInterrupt, also where a shell's background ignores it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 @dataclass
 class _Running:
     """A training's process, as seen from this one."""
@@ -123,7 +118,7 @@ class _Running:
     def listen(self, progress: Progress) -> bool:
         """Show what the process has to say; return whether it goes on."""
         try:
-            kind, text = self.messages.recv()
+            message: EpochRecord | str = self.messages.recv()
         except EOFError:
             self.process.join()
             code = self.process.exitcode
@@ -135,11 +130,15 @@ class _Running:
             self.messages.close()
             progress.remove_task(self.line)
             return False
-        if kind == "failure":
-            self.failure = text
-        elif said := _EPOCH.search(text):
-            epoch, right = int(said["epoch"]), said["right"].strip()
-            progress.update(self.line, completed=epoch, right=right, refresh=True)
+        if isinstance(message, str):
+            self.failure = message
+            return True
+        accuracies = {
+            "trainer": message.trainer_accuracy,
+            "projection": message.projection_accuracy,
+        }
+        right = ", ".join(f"{name} {each:.2%}" for name, each in accuracies.items() if each)
+        progress.update(self.line, completed=message.epoch, right=right, refresh=True)
         return True
 
 
@@ -148,7 +147,8 @@ def _start(training: Training, progress: Progress) -> _Running:
     messages, sender = context.Pipe(duplex=False)
     process = context.Process(target=_train, args=(training, sender), daemon=True)
     # Ctrl-C reaches the whole process group, but only this process is to act on it: the new one
-    # inherits the signal blocked.
+    # inherits the signal blocked, and ignores it. Starting the tracker would unblock it.
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         process.start()
@@ -163,10 +163,10 @@ def _start(training: Training, progress: Progress) -> _Running:
 
 
 def _train(training: Training, sender: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Ended by an exception, so that what is half-written is removed.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    lines = _Lines(lambda line: sender.send(("line", line)))
     try:
         job.train(
             training.settings,
@@ -177,15 +177,15 @@ def _train(training: Training, sender: Connection) -> None:
             command=training.command,
             resume=True,
             device="cpu",
-            console=Console(file=lines, force_terminal=False, color_system=None),
+            observer=_Sender(sender),
         )
     except NeuralbitsError as error:
-        sender.send(("failure", str(error)))
+        sender.send(str(error))
     except OSError as error:
         place, reason = error.filename or "the system", error.strerror or error
-        sender.send(("failure", f"{place}: {reason}"))
+        sender.send(f"{place}: {reason}")
     except Exception:
-        sender.send(("failure", traceback.format_exc()))
+        sender.send(traceback.format_exc())
 
 
 def _end_with_parent() -> None:
@@ -195,16 +195,11 @@ def _end_with_parent() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-class _Lines(StringIO):
-    """A text file that gives each line that is written to a function."""
+class _Sender(Observer):
+    """Sends the record of each epoch to the process that started this one."""
 
-    def __init__(self, receive: Callable[[str], None]) -> None:
-        super().__init__()
-        self._receive = receive
-        self._begun = ""
+    def __init__(self, sender: Connection) -> None:
+        self._sender = sender
 
-    def write(self, text: str) -> int:
-        *lines, self._begun = (self._begun + text).split("\n")
-        for line in lines:
-            self._receive(line)
-        return len(text)
+    def end_epoch(self, record: EpochRecord) -> None:
+        self._sender.send(record)

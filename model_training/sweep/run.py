@@ -8,6 +8,7 @@ artifact lies in the sweep's folder, with its card and its report, and is the on
 import hashlib
 import json
 import platform
+import threading
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -41,6 +42,7 @@ def run(
     *,
     workers: int | None = None,
     console: Console | None = None,
+    stop: threading.Event | None = None,
 ) -> tuple[Results | None, dict[str, str]]:
     """Train what the folder doesn't hold yet, then time all artifacts and write the results.
 
@@ -51,6 +53,7 @@ def run(
             sweep left, finished or not, also with other values or seeds.
         workers: how many trainings run at a time; by default, one for each core.
         console: where progress is shown; standard error by default.
+        stop: once set, the trainings end, each with a checkpoint to resume from.
 
     Returns:
         The results, None if there is no artifact at all; and why each artifact that is missing
@@ -59,7 +62,7 @@ def run(
     Raises:
         NeuralbitsError: the folder can't be used: another sweep is in it, or other files, or
             another process.
-        KeyboardInterrupt: Ctrl-C; what is done remains, to go on from.
+        KeyboardInterrupt: ``stop`` was set; what is done remains, to resume from.
         OSError: a file can't be written.
     """
     console = console or Console(stderr=True)
@@ -72,7 +75,7 @@ def run(
         missing = [each.training for each in trainings if not _is_finished(each.training)]
         if done := len(trainings) - len(missing):
             console.print(f"{done} of {len(trainings)} artifacts are there already")
-        failures = train_all(missing, workers or cores(), console) if missing else {}
+        failures = train_all(missing, workers or cores(), console, stop) if missing else {}
         failed = {
             each.name: failures[each.training.output]
             for each in trainings
@@ -202,7 +205,7 @@ def _measure(swept: SweptTraining) -> Run:
         measured = figures[of]["evaluation"] if figures[of] else {}
         return {split: evaluation["accuracy"] for split, evaluation in measured.items()}
 
-    texts = list(training.data.measured_splits.values())[-1][0].texts
+    texts = training.data.last_measured.texts
     return Run(
         artifact=training.output.name,
         digest=held.digest,

@@ -66,7 +66,7 @@ class Batches:
         """Those of the training texts first, in their order."""
         # Batch normalisation needs two texts a batch.
         self._count = min(math.ceil(self._texts / settings.batch_size), self._texts // 2)
-        self._rounds = math.ceil(settings.min_batches / self._count)
+        self._rounds = min(math.ceil(settings.min_batches / self._count), settings.max_rounds)
 
     def __len__(self) -> int:
         """Count the batches of an epoch."""

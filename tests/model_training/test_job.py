@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import threading
-import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from neuralbits import artifact, cli
 from neuralbits.model_training import data, job
 from neuralbits.model_training.compression import group_lasso
 from neuralbits.model_training.job import TrainingError
+from neuralbits.model_training.process import stopping_on_interrupt
 from neuralbits.model_training.settings import Settings
 from tests.support.homes import UTTERANCES
 
@@ -223,23 +226,91 @@ def test_ctrl_c_leaves_the_artifact_so_far_and_a_checkpoint_to_go_on_from(
 
 
 def test_stopped_before_the_first_epoch_ended_there_is_no_artifact(tmp_path: Path) -> None:
-    before = signal.getsignal(signal.SIGINT)
-
-    def interrupt_once_training_listens() -> None:
-        while signal.getsignal(signal.SIGINT) == before:
-            time.sleep(0.001)
-        os.kill(os.getpid(), signal.SIGINT)
-
     homes = data.from_files(write_homes(tmp_path / "homes"))
-    settings = Settings().override([*SMALL, "views=300"])  # a first epoch long enough to stop
+    stop = threading.Event()
+    stop.set()
     output = tmp_path / "home.safetensors"
-    interrupter = threading.Thread(target=interrupt_once_training_listens, daemon=True)
-    interrupter.start()
     with pytest.raises(TrainingError, match="stopped before there was a network to keep"):
-        job.train(settings, homes, output, max_size=SIZE, command="", device="cpu")
-    interrupter.join()
-    assert signal.getsignal(signal.SIGINT) == before
+        job.train(Settings().override(SMALL), homes, output, max_size=SIZE, command="", stop=stop)
     assert [path.name for path in tmp_path.iterdir()] == ["homes"]
+
+
+def test_trained_in_a_thread_the_process_is_as_it_was(tmp_path: Path) -> None:
+    homes = data.from_files(write_homes(tmp_path / "homes"))
+    settings = Settings().override([*SMALL, "epochs=1"])
+    output = tmp_path / "home.safetensors"
+    handler, threads = signal.getsignal(signal.SIGINT), torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with ThreadPoolExecutor(max_workers=1) as executor:
+            train = partial(job.train, settings, homes, output, max_size=SIZE, command="")
+            report = executor.submit(train).result()
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+    assert signal.getsignal(signal.SIGINT) == handler
+    assert len(report.history) == 1
+
+
+def test_the_first_ctrl_c_asks_to_stop_and_the_second_interrupts() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with stopping_on_interrupt() as stop:
+        signal.raise_signal(signal.SIGINT)
+        assert stop.is_set()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_files_that_it_did_not_write_are_never_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_homes(tmp_path)
+    (tmp_path / "home.md").write_text("my notes")
+    assert "home.md isn't as neuralbits wrote it" in refusal(tmp_path, monkeypatch)
+    job.check_outputs(tmp_path / "home.safetensors", overwrite=True)
+
+
+def test_a_folder_that_cannot_hold_the_checkpoint_is_refused_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_homes(tmp_path)
+    full = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: full)
+    assert re.search(
+        r"has 0 MB free, but writing the checkpoint takes \d+ MB", refusal(tmp_path, monkeypatch)
+    )
+
+
+def test_rows_of_intents_that_training_lacks_count_as_errors_of_the_test(tmp_path: Path) -> None:
+    train, test = write_homes(tmp_path / "homes"), tmp_path / "test.csv"
+    known = [f"{text},{intent}" for intent, texts in UTTERANCES.items() for text in texts[:2]]
+    test.write_text("\n".join(["text,intent", *known, *["boil an egg,cook"] * len(known)]))
+    homes = data.from_files(train, test=test)
+    report = job.train(
+        Settings().override([*SMALL, "epochs=1"]),
+        homes,
+        tmp_path / "home.safetensors",
+        max_size=SIZE,
+        command="",
+    )
+    measured = report.artifact.evaluation["test"]
+    assert (measured.examples, measured.unseen) == (2 * len(known), len(known))
+    assert measured.accuracy <= 0.5
+    page = (tmp_path / "home.html").read_text()
+    assert f"{len(known)} of them have an intent that training lacks, and count as errors" in page
+
+
+def test_a_long_text_is_cut_and_reported(tmp_path: Path) -> None:
+    train = write_homes(tmp_path / "homes")
+    with train.open("a") as file:
+        file.write(f"\n{'play some jazz ' * 1000},play_music,hall")
+    homes = data.from_files(train, seed=1)
+    short = homes.shortened(100)
+    assert max(len(text) for text in short.train.texts + short.validation.texts) == 100
+    (cut,) = (each for each in short.report.findings if "cut to" in each.what)
+    assert (cut.count, cut.lines) == (1, (len(train.read_text().splitlines()),))
+    assert homes.shortened(100_000) == homes
 
 
 def test_another_runs_checkpoint_is_not_overwritten_unknowingly(

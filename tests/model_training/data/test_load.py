@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from neuralbits.model_training.data import (
     DataError,
     DataFile,
+    DataOptions,
     Examples,
     Finding,
     from_files,
@@ -293,11 +294,20 @@ class TestChecking:
         assert (leak.file, leak.lines) == (str(test), (3,))
         assert leak.first == f"'lamp on please' is line 3 of {train}"
 
-    def test_an_intent_that_training_lacks_stops_the_job(self, tmp_path: Path) -> None:
+    def test_rows_of_an_intent_that_training_lacks_are_left_out_and_reported(
+        self, tmp_path: Path
+    ) -> None:
         train = write_csv(tmp_path / "train.csv", HOME)
-        test = write_csv(tmp_path / "test.csv", [*HOME, ("play some jazz", "play")])
-        with pytest.raises(DataError, match=r"1 intent that .*train.csv lacks \('play' on line 8"):
-            from_files(train, test=test)
+        held_out = write_csv(tmp_path / "test.csv", [*HOME, ("play some jazz", "play")])
+        data = from_files(train, held_out, held_out)
+        assert data.unseen == {"validation": 1, "test": 1}
+        for split in (data.validation, data.test):
+            assert split is not None
+            assert set(split.intents) == {"on", "off"}
+        lacking = [each for each in data.report.findings if "lacks" in each.what]
+        assert [(each.file, each.lines, each.first) for each in lacking] == [
+            (str(held_out), (8,), "'play'")
+        ] * 2
 
     def test_one_intent_stops_the_job(self, tmp_path: Path) -> None:
         path = write_csv(tmp_path / "home.csv", HOME[:3])
@@ -340,10 +350,28 @@ class TestOutOfScope:
     def test_a_file_of_them_needs_no_labels(self, tmp_path: Path) -> None:
         outside = tmp_path / "outside.csv"
         outside.write_text("text\nwho won the match\n")
-        data = from_files(write_csv(tmp_path / "train.csv", HOME), out_of_scope=outside)
+        data = from_files(write_csv(tmp_path / "train.csv", HOME), out_of_scope=[outside])
         assert data.out_of_scope_train.texts == ("who won the match",)
         assert data.report.examples["out-of-scope train"] == 1
-        assert set(data.provenance["sha256"]) == {"train", "oos_train"}
+        assert set(data.provenance["out_of_scope"]) == {"outside.csv"}
+
+    def test_files_of_them_go_with_a_named_data_set_too(
+        self, data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("NEURALBITS_DATA", str(data_folder))
+        files = []
+        for name in ("one", "two"):
+            files.append(tmp_path / f"{name}.csv")
+            files[-1].write_text(f"text\nsaid number {name}\n")
+        options = DataOptions(
+            dataset="snips", out_of_scope=tuple(files), unlabelled=(files[0],), label_column="no"
+        )
+        data = options.load()
+        outside = data.out_of_scope_train + data.out_of_scope_validation
+        assert {"said number one", "said number two"} <= set(outside.texts)
+        assert data.unlabelled == ("said number one",)
+        assert set(data.provenance["out_of_scope"]) == {"one.csv", "two.csv"}
+        assert options.words[:4] == ["--out-of-scope", "one.csv", "--out-of-scope", "two.csv"]
 
     def test_a_tenth_of_them_is_set_aside_unless_validation_has_its_own(
         self, tmp_path: Path
@@ -362,7 +390,9 @@ class TestOutOfScope:
 
     def test_a_test_file_of_them_alone_stops_the_job(self, tmp_path: Path) -> None:
         outside = write_csv(tmp_path / "test.csv", [("who won the match", "oos")])
-        with pytest.raises(DataError, match=r"test\.csv holds out-of-scope rows alone.*--out-of"):
+        with pytest.raises(
+            DataError, match=r"test\.csv has no example of an intent that .*train.csv has"
+        ):
             from_files(write_csv(tmp_path / "train.csv", HOME), test=outside)
 
     def test_a_validation_file_of_them_alone_leaves_the_intents_to_be_carved_out(
@@ -379,15 +409,15 @@ class TestUnlabelledTexts:
     def test_they_need_no_labels_and_make_no_intents(self, tmp_path: Path) -> None:
         file = tmp_path / "log.csv"
         file.write_text("text\nput it on\nwarmer please\n")
-        data = from_files(write_csv(tmp_path / "train.csv", HOME), unlabelled=file)
+        data = from_files(write_csv(tmp_path / "train.csv", HOME), unlabelled=[file])
         assert data.unlabelled == ("put it on", "warmer please")
         assert data.labels == ("off", "on")
         assert data.report.examples["unlabelled"] == 2
-        assert set(data.provenance["sha256"]) == {"train", "unlabelled"}
+        assert set(data.provenance["unlabelled"]) == {"log.csv"}
 
     def test_labels_that_they_have_are_not_looked_at(self, tmp_path: Path) -> None:
         file = write_csv(tmp_path / "log.csv", [("put it on", "another intent"), ("x y", "")])
-        data = from_files(write_csv(tmp_path / "train.csv", HOME), unlabelled=file)
+        data = from_files(write_csv(tmp_path / "train.csv", HOME), unlabelled=[file])
         assert data.unlabelled == ("put it on", "x y")
         assert len(data.out_of_scope_train) == len(data.out_of_scope_validation) == 0
 
@@ -397,7 +427,7 @@ class TestUnlabelledTexts:
         test = write_csv(tmp_path / "test.csv", [("make it dark", "off")])
         train = write_csv(tmp_path / "train.csv", HOME)
         leak = finding(
-            from_files(train, test=test, unlabelled=file).report.findings, "texts seen before"
+            from_files(train, test=test, unlabelled=[file]).report.findings, "texts seen before"
         )
         assert leak.file == str(test)
         assert "line 2 of" in leak.first

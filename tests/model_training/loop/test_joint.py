@@ -1,6 +1,7 @@
 """Joint training: one seed, one network; stopped and restored, still the same one."""
 
 import io
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -98,7 +99,7 @@ def test_without_a_trainer_the_projection_network_learns_from_the_labels_alone(
     homes: TrainingData,
 ) -> None:
     training = run(begin(homes, ALONE))
-    assert training.trainer is None
+    assert training.teacher is None
     for record in training.history:
         assert (record.trainer_loss, record.distillation_loss, record.trainer_accuracy) == (
             None,
@@ -137,8 +138,11 @@ def test_restored_after_some_epochs_it_goes_on_as_if_nothing_had_happened(
     assert len(restored.history) == ended
     run(restored, epochs=SETTINGS.epochs - ended)
     assert learned(restored, homes) == learned(uninterrupted, homes)
-    for name, value in restored.trainer.state_dict().items():
-        assert torch.equal(value, uninterrupted.trainer.state_dict()[name]), name
+    assert restored.teacher
+    assert uninterrupted.teacher
+    expected = uninterrupted.teacher.network.state_dict()
+    for name, value in restored.teacher.network.state_dict().items():
+        assert torch.equal(value, expected[name]), name
 
 
 FACTORISED = SETTINGS.override(
@@ -343,14 +347,12 @@ def test_the_epochs_progress_rises_to_1(homes: TrainingData) -> None:
 def test_asked_to_stop_it_ends_within_the_epoch_and_keeps_the_last_whole_epoch(
     homes: TrainingData,
 ) -> None:
-    training = run(begin(homes), epochs=2)
+    stop = threading.Event()
+    training = JointTraining(SETTINGS, homes, torch.device("cpu"), stop.is_set)
+    run(training, epochs=2)
     before = learned(training, homes)
-
-    def stop(done: float) -> None:
-        training.stop = True
-
     with pytest.raises(Stopped):
-        training.run_epoch(stop)
+        training.run_epoch(lambda done: stop.set())
     assert len(training.history) == 2
     assert not training.finished
     assert learned(training, homes) == before

@@ -58,8 +58,8 @@ def load(folder: Path) -> dict[int, TrainingData]:
         0: data.from_files(
             folder / "homes.csv",
             test=folder / "test.csv",
-            out_of_scope=folder / "outside.csv",
-            unlabelled=folder / "log.csv",
+            out_of_scope=[folder / "outside.csv"],
+            unlabelled=[folder / "log.csv"],
         )
     }
 
