@@ -194,9 +194,19 @@ def test_a_classifier_is_evaluated_on_texts_and_their_intents(
     assert result.out_of_scope.false_reject_rate == pytest.approx(sum(rejected) / len(rejected))
 
 
-def test_an_intent_that_the_classifier_lacks_is_named(classifier: neuralbits.Classifier) -> None:
-    with pytest.raises(EvaluationError, match=r"2 of 3 examples have the intent 'lights_on'"):
-        evaluate_classifier(classifier, ["a", "b", "c"], ["lights_on", "weather", "lights_on"])
+def test_an_intent_that_the_classifier_lacks_counts_as_an_error(
+    classifier: neuralbits.Classifier,
+) -> None:
+    known = classifier.classify("turn on the lamp").intent
+    measured = evaluate_classifier(classifier, ["turn on the lamp", "sunny?"], [known, "weather?"])
+    assert (measured.examples, measured.unseen, measured.accuracy) == (2, 1, 0.5)
+
+
+def test_examples_of_no_intent_that_the_classifier_has_are_refused(
+    classifier: neuralbits.Classifier,
+) -> None:
+    with pytest.raises(EvaluationError, match=r"none of the 2 .* the first is 'news'"):
+        evaluate_classifier(classifier, ["a", "b"], ["news", "lights_on"])
 
 
 def test_evaluating_a_classifier_on_nothing_is_refused(classifier: neuralbits.Classifier) -> None:
