@@ -33,7 +33,7 @@ def test_evaluate_measures_an_artifact_on_a_file(artifact_path: Path, tmp_path: 
         (["train", "--output", "x.safetensors", "--trainer", "gru"], "there is no trainer 'gru'"),
         (["train", "--output", "x.safetensors", "--seed", "-1"], "seed is -1"),
         (["train", "--output", "x.safetensors", "--test", "t.csv"], "--test goes with --train"),
-        (["sweep", "--output", "x", "--unlabelled", "t.csv"], "--unlabelled goes with --train"),
+        (["sweep", "--output", "x", "--validation", "t.csv"], "--validation goes with --train"),
         (["train", "--output", "x", "--dataset", "snips", "--language", "de"], "not with snips"),
         (
             ["train", "--output", "x", "--train", "t.csv", "--dataset", "snips"],

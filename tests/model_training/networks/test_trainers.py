@@ -128,13 +128,11 @@ def test_a_trainer_that_does_not_exist_is_refused_with_those_that_do(names: str)
         TrainerSettings(names)
 
 
-def test_scores_are_the_mean_logits_that_the_probabilities_are_made_of() -> None:
+def test_outputs_are_mean_logits_and_the_probabilities_of_them() -> None:
     alone = trainer("feedforward")
-    scores = alone.scores(TEXTS)
+    scores, probabilities = alone.outputs(TEXTS)
     odds = np.exp(scores - scores.max(axis=1, keepdims=True))
-    np.testing.assert_allclose(
-        odds / odds.sum(axis=1, keepdims=True), alone.probabilities(TEXTS), atol=1e-12
-    )
+    np.testing.assert_allclose(odds / odds.sum(axis=1, keepdims=True), probabilities, atol=1e-12)
     both = trainer("feedforward+cnn")
     first, second = both._logits(TEXTS)
-    np.testing.assert_allclose(both.scores(TEXTS), (first + second) / 2, atol=1e-12)
+    np.testing.assert_allclose(both.outputs(TEXTS)[0], (first + second) / 2, atol=1e-12)
