@@ -1,18 +1,21 @@
 """Run the application: listen, serve, stop cleanly."""
 
+import asyncio
 import logging
 import socket
 import ssl
 from functools import partial
+from typing import Any
 
 import uvicorn
 
 from .main import create_app
-from .protocol import Connection
+from .protocol import Connection, Handshake, Limits
 from .settings import Settings, StartupError
 from .signals import Hangup
 
 _GRACE = 10  # seconds that requests in flight have to finish: what Docker waits before it kills
+_RECEIVED = 32_768  # bytes of a connection that the kernel keeps until they are read
 _LOG = logging.getLogger("neuralbits")
 
 
@@ -27,14 +30,16 @@ def serve(settings: Settings, hangup: Hangup | None = None) -> None:
         StartupError: the artifact, the certificate or the address can't be used.
     """
     app = create_app(settings, hangup)
+    limits = Limits(settings, app.state.metrics)
+    tls: ssl.SSLContext | None = None
+
+    def make_connection(**about: Any) -> asyncio.Protocol:
+        connection = partial(Connection, limits=limits, **about)
+        return Handshake(connection, tls, limits) if tls else connection()
+
     config = uvicorn.Config(
         app,
-        http=partial(  # type: ignore[arg-type]  # uvicorn calls it, as it would the class
-            Connection,
-            limit=settings.max_connections,
-            timeout=settings.request_timeout,
-            metrics=app.state.metrics,
-        ),
+        http=make_connection,  # type: ignore[arg-type]  # uvicorn calls it, as it would the class
         ws="none",
         server_header=False,
         ssl_certfile=settings.tls_certificate,
@@ -52,6 +57,8 @@ def serve(settings: Settings, hangup: Hangup | None = None) -> None:
             f"{settings.tls_key}: {error.strerror or error}; both must be PEM files, without a "
             "passphrase, and belong together"
         ) from None
+    # Connections begin TLS themselves, so that their handshakes are within limits, too.
+    tls, config.ssl = config.ssl, None
     listener = _listen(settings.host, settings.port)
     address, bound_port = listener.getsockname()[:2]
     where = f"[{address}]" if ":" in address else address
@@ -67,6 +74,9 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # What the kernel keeps for a connection is memory of the container, and so is the buffer
+        # that TLS reads it into.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVED)
         listener.bind((host, port))
         listener.listen()
     except (OSError, UnicodeError) as error:

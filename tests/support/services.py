@@ -46,6 +46,11 @@ class Server:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1])  # type: ignore[index]
 
+    def peak(self) -> int:
+        """The most kilobytes of the process that were in memory."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1])  # type: ignore[index]
+
     def logged(self) -> list[str]:
         """The level of each event in the log; a fault of the service's own is an ERROR."""
         return [json.loads(line)["level"] for line in self.log.read_text().splitlines()]
