@@ -9,9 +9,10 @@ from typing import Any
 
 import uvicorn
 
+from . import systemd
 from .main import create_app
 from .protocol import Connection, Handshake, Limits
-from .settings import Settings, StartupError
+from .settings import Settings, StartupError, is_loopback
 from .signals import Hangup
 
 _GRACE = 10  # seconds that requests in flight have to finish: what Docker waits before it kills
@@ -48,6 +49,9 @@ def serve(settings: Settings, hangup: Hangup | None = None) -> None:
         # It would hold the query strings, and a mistaken client's utterances in them.
         access_log=False,
         timeout_graceful_shutdown=_GRACE,
+        # Called once requests are taken, and then as often as the watchdog of systemd asks for.
+        callback_notify=systemd.notify,
+        timeout_notify=(systemd.watchdog_seconds() or 60) / 3,  # type: ignore[arg-type]
     )
     try:
         config.load()
@@ -59,7 +63,12 @@ def serve(settings: Settings, hangup: Hangup | None = None) -> None:
         ) from None
     # Connections begin TLS themselves, so that their handshakes are within limits, too.
     tls, config.ssl = config.ssl, None
-    listener = _listen(settings.host, settings.port)
+    listener = systemd.listener() or _listen(settings.host, settings.port)
+    if not (settings.api_keys or settings.open or is_loopback(listener.getsockname()[0])):
+        raise StartupError(
+            "systemd listens on an address that other machines reach: set NEURALBITS_API_KEYS, or "
+            "NEURALBITS_OPEN=true if this is intended"
+        )
     address, bound_port = listener.getsockname()[:2]
     where = f"[{address}]" if ":" in address else address
     url = f"http{'s' if config.is_ssl else ''}://{where}:{bound_port}"
