@@ -65,7 +65,7 @@ def _add_classifying(app: FastAPI, settings: Settings, served: Served, metrics: 
             Field(min_length=1, max_length=settings.max_texts, examples=[["turn of teh lamp"]]),
         ]
 
-    refusals = documented(400, 401, 413, 415, 422, 503)
+    refusals = documented(400, 401, 413, 415, 421, 422, 503)
 
     @app.post("/classify", responses=PREDICTION_RESPONSE | refusals)
     async def classify(request: ClassifyRequest) -> neuralbits.Prediction | ExplainedPrediction:

@@ -67,6 +67,7 @@ def create_app(settings: Settings | None = None, hangup: Hangup | None = None) -
         lifespan=lifespan,
         generate_unique_id_function=lambda route: route.name,
         redirect_slashes=False,
+        docs_url=None,  # FastAPI's loads scripts of another host
         redoc_url=None,
     )
     app.router.route_class = JSONRoute

@@ -1,4 +1,4 @@
-"""The page at ``/``, and what it loads to run the model in the browser itself."""
+"""The pages at ``/`` and ``/docs``, and the model that runs in the browser itself."""
 
 import base64
 import functools
@@ -29,14 +29,22 @@ _WASM: dict[int | str, dict[str, Any]] = {
 
 
 def add_to(app: FastAPI, served: Served) -> None:
-    """Serve the page, and the model that it can load: the one that is served at the moment.
+    """Serve the pages, and the model that they can load: the one that is served at the moment.
 
-    Nothing of it is read or imported before somebody asks: the service starts no later for it.
+    Their links are relative, so they work under the path prefix of a reverse proxy. Nothing is read
+    or imported before the first request for it, so the service starts no later for them.
     """
 
     @app.get("/", include_in_schema=False)
     def show_page(request: Request) -> Response:
-        page, policy = _page()
+        return show(request, "page.html")
+
+    @app.get("/docs", include_in_schema=False)
+    def show_docs(request: Request) -> Response:
+        return show(request, "docs.html")
+
+    def show(request: Request, name: str) -> Response:
+        page, policy = _page(name)
         headers = _HEADERS | {"Content-Security-Policy": policy}
         return _unless_known(request, page, "text/html", headers)
 
@@ -64,9 +72,9 @@ def add_to(app: FastAPI, served: Served) -> None:
 
 
 @functools.cache
-def _page() -> tuple[bytes, str]:
-    """Read the page, and write the policy that lets its own script and style run alone."""
-    page = Path(__file__).with_name("page.html").read_bytes()
+def _page(name: str) -> tuple[bytes, str]:
+    """Read a page, and write the policy by which only its own script and style run."""
+    page = Path(__file__).with_name(name).read_bytes()
     return page, _policy(page.decode())
 
 

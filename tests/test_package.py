@@ -110,7 +110,8 @@ def test_the_wheel_installs_one_name(wheel: Path) -> None:
     roots = {name.split("/")[0] for name in names}
     assert roots == {"neuralbits", f"neuralbits-{neuralbits.__version__}.dist-info"}
     for needed in (
-        *("app/page.html", "exported/kernel.wasm", "exported/kernel/neuralbits.c", "py.typed"),
+        *("app/page.html", "app/docs.html", "py.typed"),
+        *("exported/kernel.wasm", "exported/kernel/neuralbits.c"),
         *("model_training/cli.py", "shipped/home-assistant-en.safetensors", "_kernel.abi3.so"),
     ):
         assert f"neuralbits/{needed}" in names
