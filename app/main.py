@@ -1,6 +1,7 @@
 """The factory of the application."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
@@ -23,6 +24,8 @@ from .signals import Hangup
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
+_LOG = logging.getLogger("neuralbits")
+
 
 def create_app(settings: Settings | None = None, hangup: Hangup | None = None) -> FastAPI:
     """Load the artifact and build the application.
@@ -41,6 +44,15 @@ def create_app(settings: Settings | None = None, hangup: Hangup | None = None) -
         raise StartupError(
             f"{error} (ARTIFACT or NEURALBITS_ARTIFACT names what to serve)"
         ) from None
+    if served.classifier.backend == "reference":
+        _LOG.warning(
+            "serving by the slower NumPy backend: "
+            + (
+                "this installation has no compiled kernel"
+                if neuralbits.backend() == "reference"
+                else "the compiled kernel can't run this artifact"
+            )
+        )
     metrics = Metrics()
     spans = _span_provider() if settings.traces else None
 
