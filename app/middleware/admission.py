@@ -20,6 +20,8 @@ _PROBES = {"/healthz", "/readyz"}
 """Paths that are answered under any name: load balancers probe by their own."""
 _LATER = {"Retry-After": "1"}
 _LOCAL = ("localhost", 0)
+_MIN_PART = 64
+"""Bytes of memory that a part of a body takes at least: it is an object until all have arrived."""
 
 
 class Admission:
@@ -28,7 +30,7 @@ class Admission:
     Refused are, in this order, a request beyond those that may be in flight, one for a foreign
     host (``Hosts``), one without a valid key, and one whose body is too large or compressed. A
     request whose body is still coming in isn't in flight, so slow clients don't keep others out;
-    all such bodies together may have as many bytes as those of the requests in flight.
+    all such bodies together may take as much memory as those of the requests in flight.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics) -> None:
@@ -38,8 +40,9 @@ class Admission:
         self._keys = settings.api_keys
         self._max_in_flight = settings.max_in_flight
         self._max_body = settings.max_body
-        self._max_bodies = settings.max_in_flight * settings.max_body
-        self._bodies = 0  # bytes
+        # The last part of a usual body may be small.
+        self._max_bodies = settings.max_in_flight * (settings.max_body + _MIN_PART)
+        self._bodies = 0  # bytes of memory
         self._too_large = f"The body is larger than {self._max_body:,} bytes; send less at a time."
         self._full = (
             f"{self._max_in_flight} requests are being answered; send this one again later."
@@ -50,10 +53,10 @@ class Admission:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         path = scope["path"]
-        size, whole = 0, False
+        size, memory, whole = 0, 0, False
 
         async def receive_limited() -> Message:
-            nonlocal size, whole
+            nonlocal size, memory, whole
             if whole:
                 return await receive()
             self._metrics.in_flight -= 1
@@ -61,9 +64,10 @@ class Admission:
                 message = await receive()
             finally:
                 self._metrics.in_flight += 1
-            part = len(message.get("body", b""))
-            size += part
-            self._bodies += part
+            if part := len(message.get("body", b"")):
+                size += part
+                memory += max(part, _MIN_PART)
+                self._bodies += max(part, _MIN_PART)
             whole = not message.get("more_body", False)
             if size > self._max_body:  # a chunked body: no Content-Length gave its size
                 raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, self._too_large)
@@ -77,7 +81,7 @@ class Admission:
             await app(scope, receive_limited, send)
         finally:
             self._metrics.in_flight -= 1
-            self._bodies -= size
+            self._bodies -= memory
 
     def _refusal(self, scope: Scope, headers: dict[bytes, bytes]) -> Response | None:
         """Return the problem to answer with, or None for a request that is admitted."""

@@ -1,18 +1,26 @@
 """Who and what is let in, told from outside: by clients of a real process."""
 
+import asyncio
 import json
 import select
 import socket
 import threading
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 import uvicorn
+from fastapi import HTTPException
+from starlette.requests import Request
+from starlette.types import Message, Receive, Scope, Send
 
 from neuralbits.app import api_keys
 from neuralbits.app.main import create_app
+from neuralbits.app.metrics import Metrics
+from neuralbits.app.middleware.admission import Admission
 from neuralbits.app.settings import Settings
 from tests.support.services import Server, environment, started
 from tests.support.waiting import LIMIT, until
@@ -186,3 +194,46 @@ def test_the_application_runs_in_a_thread_which_gets_no_signals(artifact_path: P
     server.should_exit = True
     thread.join()
     assert answer.json()["intent"] == "turn_on"
+
+
+# Bodies in parts
+
+BODY = b'{"text": "lights on please"}'.ljust(4096)
+
+
+def read(admission: Admission, size: int) -> None:
+    """Send it the body in parts of one size."""
+    parts = [BODY[start : start + size] for start in range(0, len(BODY), size)]
+    messages = [{"type": "http.request", "body": part, "more_body": True} for part in parts]
+    messages.append({"type": "http.request", "body": b"", "more_body": False})
+    remaining = iter(messages)
+
+    async def receive() -> Message:
+        return next(remaining)
+
+    async def send(message: Message) -> None: ...
+
+    scope: dict[str, Any] = {"type": "http", "path": "/classify", "headers": [], "server": None}
+    asyncio.run(admission(scope, receive, send))
+
+
+async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    assert await Request(scope, receive).body() == BODY
+
+
+@pytest.fixture
+def admission() -> Admission:
+    return Admission(application, Settings(max_body=len(BODY), max_in_flight=1), Metrics())
+
+
+@pytest.mark.parametrize("size", [len(BODY), 1000, 64])
+def test_a_body_in_usual_parts_is_taken(admission: Admission, size: int) -> None:
+    for _ in range(3):  # and its memory is free again
+        read(admission, size)
+
+
+def test_a_body_in_tiny_parts_counts_as_the_memory_that_they_take(admission: Admission) -> None:
+    with pytest.raises(HTTPException) as refused:
+        read(admission, 2)
+    assert refused.value.status_code == HTTPStatus.SERVICE_UNAVAILABLE
+    read(admission, len(BODY))
