@@ -28,7 +28,7 @@ FILES = [
 ]
 SOME = "leaks or cannot_use or features_are or wrong_arguments"
 # The module that `pip install` compiles is another one, and the memory is the same in any thread.
-ALL = "not installation and not other_threads"
+ALL = "not package_installs and not other_threads"
 
 
 def runtime(name: str) -> str:
