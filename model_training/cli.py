@@ -37,7 +37,8 @@ ValidationOption = Annotated[
     Path | None, typer.Option(help="By default, a part of the training data.")
 ]
 OutOfScopeOption = Annotated[
-    list[Path] | None, typer.Option(help="Out-of-scope texts, from which it learns to reject.")
+    list[Path] | None,
+    typer.Option(help="Out-of-scope texts, from which it learns to reject; repeatable."),
 ]
 UnlabelledOption = Annotated[
     list[Path] | None, typer.Option(help="Texts without labels, to learn from as well.")
@@ -74,6 +75,10 @@ def train(
     validation: ValidationOption = None,
     test: Annotated[Path | None, typer.Option(help="Measured once, at the end.")] = None,
     out_of_scope: OutOfScopeOption = None,
+    out_of_scope_test: Annotated[
+        list[Path] | None,
+        typer.Option(help="Out-of-scope texts, measured once, at the end; repeatable."),
+    ] = None,
     unlabelled: UnlabelledOption = None,
     dataset: DatasetOption = None,
     language: LanguageOption = None,
@@ -124,6 +129,7 @@ def train(
         validation,
         test,
         tuple(out_of_scope or ()),
+        tuple(out_of_scope_test or ()),
         tuple(unlabelled or ()),
         dataset,
         language,
@@ -216,6 +222,7 @@ def sweep(
         validation,
         test,
         tuple(out_of_scope or ()),
+        (),
         tuple(unlabelled or ()),
         dataset,
         language,

@@ -205,6 +205,7 @@ def measure(training: JointTraining, data: TrainingData, provenance: dict[str, A
                 outside,
                 threshold,
                 unseen=data.unseen[split],
+                kinds=data.measured_splits[split][1].intents,
             )
             for split, (inside, outside) in outputs.items()
         }

@@ -18,6 +18,8 @@ from .examples import OUT_OF_SCOPE, DataFile, Finding
 
 _UNCERTAIN = 0.1  # an accuracy, above or below
 
+MIN_EXAMPLES = 20  # of an intent: with fewer, validation holds two of them at most
+
 
 def repetitions(file: DataFile) -> list[Finding]:
     """Find the texts that stand in a file again, with the same intent or with another."""
@@ -92,6 +94,17 @@ _MEAN_OUT_OF_SCOPE = ("oos", "out of scope", "outofscope", "ood", "out of domain
 def _plain(name: str) -> str:
     """Return a name without what people rarely mean to distinguish."""
     return re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFKC", name).casefold()).strip()
+
+
+def rare_intents(train: DataFile) -> list[Finding]:
+    """Find the intents with so few examples that no false-reject rate can be promised for them."""
+    counts = Counter(train.examples.intents)
+    rare = {intent: count for intent, count in counts.items() if 1 < count < MIN_EXAMPLES}
+    if not rare:
+        return []
+    what = f"intents with fewer than {MIN_EXAMPLES} examples, which may be rejected too often"
+    intent = min(rare, key=lambda intent: (rare[intent], intent))
+    return [Finding(train.name, what, len(rare), (), f"{intent}, {rare[intent]} examples")]
 
 
 def single_examples(train: DataFile) -> list[Finding]:

@@ -25,9 +25,18 @@ filled with a command of the same language and the same split. The other languag
 such lists either, so they are filled with the English names (which users of any language give to
 many devices); everything else, numbers in words included, is in the language itself.
 
-**The labels.** Home Assistant tells some equal sentences apart by what is in the room ("stop").
-Without that context there is no right answer, so a sentence that two intents claim is left out of
-all splits and counted.
+**Colloquial commands.** A phrasebook (phrasebook.py) adds commands that no template has ("kill the
+lights"). They are split by template, too: a test asks for paraphrases never seen.
+
+**Short sentences** of one or two words are canonical ("pause", "lights off"), so that each is in
+the training split, whichever split its template is in.
+
+**The labels.** Home Assistant tells some equal sentences apart by what is in the room. Without that
+context there is no right answer, so a sentence that two intents claim is left out of all splits and
+counted, as is one that the phrasebook calls ambiguous ("stop").
+
+**Out-of-scope texts** are the phrasebook's and those of `phrasebook.conversations`, split likewise.
+The ambiguous ones are all for training. A text that is a command, too, is left out.
 
 **Politeness.** One sentence in ten has one of the language's own skip words ("please", "can you")
 in front or, if it is a single word, behind.
@@ -38,11 +47,13 @@ across versions, is drawn from.
 
 import hashlib
 import re
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
+from itertools import permutations
 from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
@@ -63,16 +74,27 @@ from hassil.numbers import get_rbnf_engine
 from hassil.parse_expression import parse_sentence
 from hassil.util import CJK_WHITESPACE
 
-from neuralbits.text import key
+from neuralbits.text import key, tokens
+
+from . import phrasebook
 
 T = TypeVar("T")
 Rules = dict[str, Sentence]
 Texts = dict[str, dict[str, dict[str, str]]]  # split -> intent -> tokens -> sentence
+Split = dict[str, list[tuple[str, str]]]  # split -> (text, intent)
 
 SPLITS = ("train", "validation", "test")
 ENOUGH_TEMPLATES = 10  # an intent with fewer has its templates opened at their alternatives
 HELD_OUT = 0.15  # of an intent's templates and of a list's values, in validation and test each
 SPELT_OUT = 0.25  # of the numbers: speech recognisers write both "20" and "twenty"
+SHORT, SHORT_UNSPACED = 2, 4  # words, or characters where a space separates no words
+# Thai, Lao, Burmese, Khmer, kana and Han.
+UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]"
+)
+SHORT_SAMPLES = 3  # of a short form with slots
+PER_PHRASE = {"train": 16, "validation": 6, "test": 6}  # sentences of a phrasebook's template
+PER_AMBIGUOUS = 200  # sentences of an ambiguous one: all, or nearly
 POLITE = 0.1  # of the sentences begin or end with one of the language's skip words
 UNRELATED = ("HassRespond",)  # intents whose templates have no wording in common
 COMMANDS = ("HassTurnOn", "HassTurnOff", "HassLightSet")  # what a timer may be asked to do
@@ -92,7 +114,10 @@ NAMES = {
         "coffee maker, kettle, space heater, dehumidifier, washing machine, christmas lights, "
         "power strip, fountain, air purifier, towel warmer"
     ),
-    "fan": _values("ceiling fan, desk fan, tower fan, extractor fan, bathroom fan, bedroom fan"),
+    "fan": _values(
+        "ceiling fan, desk fan, tower fan, extractor fan, bathroom fan, bedroom fan, fan, "
+        "kitchen fan, big fan, window fan, exhaust fan, pedestal fan"
+    ),
     "cover": _values(
         "garage door, left curtain, bedroom blinds, patio awning, skylight, front gate, "
         "roller shutter, living room shades, balcony blind, kitchen curtains"
@@ -101,19 +126,30 @@ NAMES = {
     "valve": _values("water main, lawn sprinkler, drip irrigation, gas valve, garden hose"),
     "media_player": _values(
         "tv, kitchen speaker, sonos, soundbar, living room tv, bedroom speaker, record player, "
-        "apple tv, stereo, nest hub"
+        "apple tv, stereo, nest hub, television, chromecast, radio, home theater, projector, "
+        "speakers, echo, bathroom radio, roku, music player"
     ),
-    "climate": _values("thermostat, air conditioner, heat pump, radiator, underfloor heating, ac"),
+    "climate": _values(
+        "thermostat, air conditioner, heat pump, radiator, underfloor heating, ac, heater, "
+        "heating, air con, nest, boiler, bedroom radiator, living room thermostat"
+    ),
     "scene": _values(
         "movie night, good morning, dinner party, bedtime, relax, reading, sunset, romantic"
     ),
     "script": _values("goodnight routine, party time, leaving home, wake up routine, lockdown"),
     "button": _values("doorbell chime, restart router, feed the cat, open the gate, reset filter"),
     "input_boolean": _values("guest mode, vacation mode, quiet hours, away mode, cleaning day"),
-    "vacuum": _values("roomba, vacuum cleaner, robot vacuum, roborock, hoover, dusty"),
-    "lawn_mower": _values("lawn mower, robot mower, automower, mowbot, grass cutter"),
+    "vacuum": _values(
+        "roomba, vacuum cleaner, robot vacuum, roborock, hoover, dusty, vacuum, robot, deebot, "
+        "eufy, dreame, neato, rosie, cleaning robot, mop robot, robovac, sweeper, vac"
+    ),
+    "lawn_mower": _values(
+        "lawn mower, robot mower, automower, mowbot, grass cutter, mower, lawnmower, landroid, "
+        "mowing robot, worx, shaun, grass robot"
+    ),
     "todo": _values(
-        "chores, groceries, packing, homework, to do, weekend, work, hardware store, birthday"
+        "chores, groceries, packing, homework, to do, weekend, work, hardware store, birthday, "
+        "todo, errands, tasks, garden, reading, pharmacy, travel, party, school, office, household"
     ),
     "weather": _values("london, new york, home, paris, berlin, sydney, tokyo, toronto"),
     "person": _values("alice, bob, maria, john, mum, dad, emma, noah, grandma, priya, chen, lucas"),
@@ -141,6 +177,8 @@ FILLERS = {
         "the pizza has arrived, turn that music down, grandma is calling, we are leaving now"
     ),
     "search_query": _values(
+        "queen, madonna, frozen, the lion king, country music, heavy metal, the morning show, "
+        "bbc radio, true crime, elvis, rock music, lullabies, mozart, adele, friends, blues, "
         "the beatles, miles davis, bohemian rhapsody, some jazz, taylor swift, dark side of the "
         "moon, classical piano, the daily news, thriller, stranger things, workout mix, abba, "
         "beethoven's fifth, rain sounds, star wars, nursery rhymes, hotel california, radiohead"
@@ -175,6 +213,10 @@ class Splits:
     train: list[tuple[str, str]]
     validation: list[tuple[str, str]]
     test: list[tuple[str, str]]
+    colloquial: frozenset[str]
+    """The sentences among them that are the phrasebook's, by their tokens."""
+    out_of_scope: Split
+    """By split: texts, each with its kind, such as ``near`` (phrasebook.py)."""
     provenance: dict[str, Any]
     contradictory: dict[str, list[str]]
     """The sentences that are in no split, by their tokens, and the intents that claim each."""
@@ -193,6 +235,9 @@ class _Template:
     expression: Expression
     domains: tuple[str, ...]
     """Which devices may stand for its ``{name}``."""
+
+
+_NONE: dict[str, list[_Template]] = {split: [] for split in SPLITS}
 
 
 def languages() -> list[str]:
@@ -222,6 +267,7 @@ def load(
             f"Home Assistant has no sentences in the language {language!r}; "
             f"choose one of {', '.join(languages())}"
         )
+    book = phrasebook.read(language)
     source = Path(home_assistant_intents.__file__).parent / "data" / f"{language}.json"
     intents = Intents.from_dict(home_assistant_intents.get_intents(language) or {})
     sampler = _Sampler(intents, language, seed)
@@ -235,25 +281,52 @@ def load(
         )
         for name in sorted(intents.intents)
     }
+    phrases = {
+        section: _deal_phrases(lines, Random(f"{seed} {language} {section} phrases"))
+        for section, lines in book.items()
+    }
     sampler.commands = {
         split: [t for name in COMMANDS if name in dealt for t in dealt[name][split]]
         for split in SPLITS
     }
     texts: Texts = {split: {} for split in SPLITS}
+    colloquial: set[str] = set()
     for name, parts in dealt.items():
-        forms: set[str] = set()  # of the splits before: a form is of one split only
-        for split in SPLITS:
+        said = phrases.get(name, _NONE)
+        short, forms, with_slots = sampler.draw_short(
+            [t for part in (parts, said) for split in SPLITS for t in part[split]],
+            f"{seed} {language} {name} short",
+        )
+        for split in SPLITS:  # a form is of one split only
             limit = per_intent if split == "train" else held_out_per_intent
-            texts[split][name], used = sampler.draw(
-                parts[split], split, per_template, limit, forms, f"{seed} {language} {name} {split}"
+            where = f"{seed} {language} {name} {split}"
+            drawn, used = sampler.draw(parts[split], split, per_template, limit, forms, where)
+            if not drawn:  # where each form is short, other names and numbers are held out
+                drawn, _ = sampler.draw(
+                    parts[split], split, per_template, limit, forms - with_slots, where
+                )
+            rounds = min(PER_PHRASE[split], per_template)
+            spoken, said_forms = sampler.draw(
+                said[split], split, rounds, limit, forms, f"{where} phrases"
             )
-            forms |= used
+            forms |= used | said_forms
+            colloquial |= spoken.keys() - drawn.keys()
+            texts[split][name] = (short if split == "train" else {}) | spoken | drawn
 
-    splits, contradictory, repeated = _settle(texts)
+    outside = _out_of_scope(phrases, sampler, f"{seed} {language}")
+    talk = _shuffled(phrasebook.conversations(language), Random(f"{seed} {language} talk"))
+    for split, part in _cut(talk).items():
+        outside[split][phrasebook.CONVERSATIONS] = {key(text): text for text in part}
+    ambiguous = outside["train"][phrasebook.AMBIGUOUS].keys()
+    splits, contradictory, repeated = _settle(texts, ambiguous)
+    commands = {key(text) for split in splits.values() for text, _ in split} | contradictory.keys()
+    commands -= ambiguous
     trained = {name for _, name in splits["train"]}
     tested = {name for _, name in splits["test"]}
     return Splits(
         **splits,
+        colloquial=frozenset(colloquial),
+        out_of_scope=_settle_out_of_scope(outside, commands),
         provenance={
             "name": f"home-assistant-{language}",
             "source": "https://github.com/OHF-Voice/intents",
@@ -261,6 +334,7 @@ def load(
             "citation": "Open Home Foundation, the intents of Home Assistant, as a Python package",
             "package": f"home-assistant-intents {version('home-assistant-intents')}",
             "sha256": hashlib.sha256(source.read_bytes()).hexdigest(),
+            "out_of_scope": phrasebook.sources(language),
             "seed": seed,
         },
         contradictory=contradictory,
@@ -297,13 +371,39 @@ def _deal(
         templates = opened
     if len(templates) < len(SPLITS) or name in UNRELATED:
         return {"train": templates, "validation": [], "test": []}
-    cut = max(1, round(HELD_OUT * len(templates)))
-    shuffled = _shuffled(templates, random)
-    return {
-        "train": shuffled[2 * cut :],
-        "validation": shuffled[cut : 2 * cut],
-        "test": shuffled[:cut],
-    }
+    return _cut(_shuffled(templates, random))
+
+
+def _deal_phrases(lines: Sequence[str], random: Random) -> dict[str, list[_Template]]:
+    """Deal a section of a phrasebook into the splits, line by line."""
+    return _cut(
+        _shuffled([_Template(parse_sentence(line).expression, ()) for line in lines], random)
+    )
+
+
+def _cut(items: list[T]) -> dict[str, list[T]]:
+    """Cut a shuffled list into the splits; fewer than one for each are all for training."""
+    cut = max(1, round(HELD_OUT * len(items))) if len(items) >= len(SPLITS) else 0
+    return {"train": items[2 * cut :], "validation": items[cut : 2 * cut], "test": items[:cut]}
+
+
+def _out_of_scope(
+    phrases: dict[str, dict[str, list[_Template]]], sampler: "_Sampler", seed: str
+) -> Texts:
+    """Draw the out-of-scope texts of a phrasebook; the ambiguous ones are all for training."""
+    outside: Texts = {split: {} for split in SPLITS}
+    for kind in phrasebook.KINDS:
+        parts, rounds = phrases.get(kind, _NONE), PER_PHRASE
+        if kind == phrasebook.AMBIGUOUS:
+            everything = [template for split in SPLITS for template in parts[split]]
+            parts, rounds = _NONE | {"train": everything}, {**PER_PHRASE, "train": PER_AMBIGUOUS}
+        forms: set[str] = set()
+        for split in SPLITS:
+            outside[split][kind], used = sampler.draw(
+                parts[split], split, rounds[split], sys.maxsize, forms, f"{seed} {kind} {split}"
+            )
+            forms |= used
+    return outside
 
 
 def _open(expression: Expression, rules: Rules) -> list[Expression]:
@@ -323,14 +423,16 @@ def _open(expression: Expression, rules: Rules) -> list[Expression]:
 
 
 def _settle(
-    texts: Texts,
-) -> tuple[dict[str, list[tuple[str, str]]], dict[str, list[str]], list[str]]:
+    texts: Texts, ambiguous: Iterable[str]
+) -> tuple[Split, dict[str, list[str]], list[str]]:
     """Give each sentence one intent and one split.
 
-    Returns the splits; the sentences that several intents claim, which are in none of them; and
-    the sentences left out of a split because an earlier split has them.
+    Returns the splits; the sentences that several intents claim, one of which may be that it is
+    ambiguous, and which are in no split; and the sentences left out of a split because an earlier
+    split has them.
     """
     claims: dict[str, list[str]] = defaultdict(list)
+    claims |= {sentence: [phrasebook.AMBIGUOUS] for sentence in ambiguous}
     for split in SPLITS:
         for name, found in texts[split].items():
             for sentence in found:
@@ -339,7 +441,7 @@ def _settle(
     contradictory = {sentence: names for sentence, names in claims.items() if len(names) > 1}
     taken: set[str] = set()
     repeated: list[str] = []
-    splits: dict[str, list[tuple[str, str]]] = {split: [] for split in SPLITS}
+    splits: Split = {split: [] for split in SPLITS}
     for split in SPLITS:
         for name, found in texts[split].items():
             repeated += [text for sentence, text in found.items() if sentence in taken]
@@ -347,6 +449,18 @@ def _settle(
             splits[split] += [(found[sentence], name) for sentence in fresh]
             taken.update(fresh)
     return splits, contradictory, repeated
+
+
+def _settle_out_of_scope(outside: Texts, commands: set[str]) -> Split:
+    """Give each out-of-scope text one kind and one split; leave out what is a command."""
+    taken = set(commands)
+    settled: Split = {split: [] for split in SPLITS}
+    for split in SPLITS:
+        for kind, found in outside[split].items():
+            fresh = [sentence for sentence in found if sentence and sentence not in taken]
+            settled[split] += [(found[sentence], kind) for sentence in fresh]
+            taken.update(fresh)
+    return settled
 
 
 class _Sampler:
@@ -357,9 +471,10 @@ class _Sampler:
         self.lists = intents.slot_lists
         self.skip_words = [parse_sentence(words).expression for words in intents.skip_words]
         self.joins_words = intents.settings.ignore_whitespace
+        self.short_rules: dict[str, set[str]] = {}
         self.commands: dict[str, list[_Template]] = {}
         self.spell = _speller(language)
-        values = FILLERS | {f"name:{domain}": names for domain, names in NAMES.items()}
+        values = FILLERS | NAMES
         self.pools = {name: _pools(values[name], Random(f"{seed} {name}")) for name in values}
 
     def draw(
@@ -396,6 +511,64 @@ class _Sampler:
                 found.setdefault(key(text), text)
         return found, forms
 
+    def draw_short(
+        self, templates: Sequence[_Template], seed: str
+    ) -> tuple[dict[str, str], set[str], set[str]]:
+        """Draw from every short form; return the forms, too, and those with slots."""
+        random = Random(seed)
+        found: dict[str, str] = {}
+        forms: set[str] = set()
+        with_slots: set[str] = set()
+        for template in templates:
+            for form in sorted(self.short_forms(template.expression)):
+                if not self.is_short(form) or not key(form):
+                    continue
+                forms.add(key(form))
+                if "{" in form:
+                    with_slots.add(key(form))
+                for _ in range(SHORT_SAMPLES if "{" in form else 1):
+                    text = self.tidy(self.fill(form, template, "train", random))
+                    found.setdefault(key(text), text)
+        return found, forms, with_slots
+
+    def is_short(self, form: str) -> bool:
+        """Whether a form has few words, a slot being one."""
+        if self.joins_words or UNSPACED.search(form):
+            return sum(map(len, tokens(re.sub(r"\{[^{}]+\}", "xx", form)))) <= SHORT_UNSPACED
+        return len(form.split()) <= SHORT
+
+    def short_forms(self, expression: Expression) -> set[str]:
+        """Return all forms that are short, or may become so by what surrounds them: none."""
+        match expression:
+            case TextChunk():
+                forms = {expression.original_text}
+            case ListReference():
+                forms = {f"{{{expression.list_name}}}"}
+            case RuleReference():
+                if expression.rule_name not in self.short_rules:
+                    rule = self.rules[expression.rule_name].expression
+                    self.short_rules[expression.rule_name] = self.short_forms(rule)
+                return self.short_rules[expression.rule_name]
+            case Alternative():
+                forms = set().union(*map(self.short_forms, expression.items))
+            case Permutation():
+                forms = set()
+                for items in permutations(expression.items):
+                    forms |= self.short_sequences(items)
+            case Group():
+                forms = self.short_sequences(expression.items)
+            case _:
+                raise TypeError(f"hassil has a new kind of expression, {type(expression).__name__}")
+        return set(filter(self.is_short, forms))
+
+    def short_sequences(self, items: Iterable[Expression]) -> set[str]:
+        """Return all short forms of some expressions, one after another."""
+        forms = {""}
+        for item in items:
+            rest = self.short_forms(item)
+            forms = {f for before in forms for after in rest if self.is_short(f := before + after)}
+        return forms
+
     def form(self, expression: Expression, random: Random) -> str:
         """Make every choice of a template at random and leave its slots as {list}."""
         match expression:
@@ -422,7 +595,7 @@ class _Sampler:
                 command = _pick(self.commands[split] or self.commands["train"], random)
                 return self.fill(self.form(command.expression, random), command, split, random)
             if name == "name":
-                name = f"name:{_pick(template.domains, random)}"
+                name = _pick(template.domains, random)
             if name in self.pools:
                 return _pick(_pick(self.pools[name][split], random), random)
             values = self.lists[name]

@@ -6,7 +6,7 @@ its line numbers, in a `DataReport`.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ from .files import load_file
 class DataOptions:
     """Where the data of a training comes from, as the command line has it.
 
+    The out-of-scope files are added to what the data set has, as in `from_files`.
+
     Raises:
         DataError: the options contradict each other.
     """
@@ -38,6 +40,8 @@ class DataOptions:
     """With ``train``."""
     out_of_scope: tuple[Path, ...] = ()
     """More out-of-scope texts to learn from."""
+    out_of_scope_test: tuple[Path, ...] = ()
+    """More out-of-scope texts to measure with; nothing is learnt from them."""
     unlabelled: tuple[Path, ...] = ()
     """Texts to learn from without their intents."""
     dataset: str | None = None
@@ -63,7 +67,7 @@ class DataOptions:
     def files(self) -> list[Path]:
         """Every file that is named."""
         single = [file for file in (self.train, self.validation, self.test) if file]
-        return [*single, *self.out_of_scope, *self.unlabelled]
+        return [*single, *self.out_of_scope, *self.out_of_scope_test, *self.unlabelled]
 
     @property
     def words(self) -> list[str]:
@@ -73,6 +77,7 @@ class DataOptions:
             ("--validation", self.validation),
             ("--test", self.test),
             *(("--out-of-scope", file) for file in self.out_of_scope),
+            *(("--out-of-scope-test", file) for file in self.out_of_scope_test),
             *(("--unlabelled", file) for file in self.unlabelled),
             ("--dataset", self.dataset),
             ("--language", self.language),
@@ -98,6 +103,7 @@ class DataOptions:
                 self.language or "en",
                 seed,
                 out_of_scope=self.out_of_scope,
+                out_of_scope_test=self.out_of_scope_test,
                 unlabelled=self.unlabelled,
                 text_column=self.text_column,
             )
@@ -106,6 +112,7 @@ class DataOptions:
             self.validation,
             self.test,
             out_of_scope=self.out_of_scope,
+            out_of_scope_test=self.out_of_scope_test,
             unlabelled=self.unlabelled,
             text_column=self.text_column,
             label_column=self.label_column,
@@ -119,17 +126,18 @@ def from_name(
     seed: int = 0,
     *,
     out_of_scope: Sequence[Path] = (),
+    out_of_scope_test: Sequence[Path] = (),
     unlabelled: Sequence[Path] = (),
     text_column: str = "text",
 ) -> TrainingData:
     """Load a named data set, one of `public.NAMES`; the language is that of home-assistant.
 
-    The files ``out_of_scope`` and ``unlabelled`` are as for `from_files`.
+    The files of out-of-scope and of unlabelled texts are as for `from_files`.
 
     Raises:
         DataError: there is no such data set or language, or it can't be found or used.
     """
-    more = _MoreTexts.read(out_of_scope, unlabelled, text_column)
+    more = _MoreTexts.read(out_of_scope, out_of_scope_test, unlabelled, text_column)
     if name == public.HOME_ASSISTANT:
         return _home_assistant(language, seed, more)
     if name not in public.PUBLIC:
@@ -152,6 +160,7 @@ def from_files(
     test: Path | None = None,
     *,
     out_of_scope: Sequence[Path] = (),
+    out_of_scope_test: Sequence[Path] = (),
     unlabelled: Sequence[Path] = (),
     text_column: str = "text",
     label_column: str = "intent",
@@ -160,9 +169,10 @@ def from_files(
     """Load files; without a validation file, validation is carved out of training.
 
     All rows of the files ``out_of_scope`` are out-of-scope examples, whatever their labels, and
-    belong to training. A part of training's is set aside if validation has none. The rows of the
-    files ``unlabelled`` have no label, or one that isn't read. Rows of validation and test whose
-    intent training lacks are left out, and counted in `TrainingData.unseen`.
+    belong to training; those of ``out_of_scope_test`` belong to the test. Their kind is the name of
+    their file. A part of training's is set aside if validation has none. The rows of the files
+    ``unlabelled`` have no label, or one that isn't read. Rows of validation and test whose intent
+    training lacks are left out, and counted in `TrainingData.unseen`.
 
     Raises:
         DataError: a file can't be used, or validation and test don't go with the training file.
@@ -176,7 +186,7 @@ def from_files(
         "licence": None,
         "sha256": {split: file.sha256 for split, file in files.items()},
     }
-    more = _MoreTexts.read(out_of_scope, unlabelled, text_column)
+    more = _MoreTexts.read(out_of_scope, out_of_scope_test, unlabelled, text_column)
     return _assemble(train.name, files, provenance, seed, more)
 
 
@@ -185,15 +195,26 @@ class _MoreTexts:
     """The files of texts without an intent that go with any data set."""
 
     out_of_scope: tuple[DataFile, ...] = ()
+    out_of_scope_test: tuple[DataFile, ...] = ()
     unlabelled: tuple[DataFile, ...] = ()
 
     @classmethod
     def read(
-        cls, out_of_scope: Sequence[Path], unlabelled: Sequence[Path], column: str
+        cls,
+        out_of_scope: Sequence[Path],
+        out_of_scope_test: Sequence[Path],
+        unlabelled: Sequence[Path],
+        column: str,
     ) -> "_MoreTexts":
+        """Read the files.
+
+        Raises:
+            DataError: a file can't be used, or two out-of-scope files have the same name.
+        """
         without_intent = [load_file(path, column, None) for path in unlabelled]
         return cls(
-            tuple(load_file(path, column, None) for path in out_of_scope),
+            _kinds(out_of_scope, column),
+            _kinds(out_of_scope_test, column),
             tuple(
                 replace(file, out_of_scope=Examples(), unlabelled=file.out_of_scope)
                 for file in without_intent
@@ -201,18 +222,30 @@ class _MoreTexts:
         )
 
     @property
-    def files(self) -> tuple[DataFile, ...]:
-        return self.out_of_scope + self.unlabelled
-
-    @property
     def provenance(self) -> dict[str, dict[str, str]]:
         """The SHA-256 of each file, by its name."""
-        kinds = {"out_of_scope": self.out_of_scope, "unlabelled": self.unlabelled}
         return {
-            kind: {Path(file.name).name: file.sha256 for file in files}
-            for kind, files in kinds.items()
-            if files
+            field.name: {Path(file.name).name: file.sha256 for file in getattr(self, field.name)}
+            for field in fields(self)
+            if getattr(self, field.name)
         }
+
+
+def _kinds(paths: Sequence[Path], column: str) -> tuple[DataFile, ...]:
+    """Read out-of-scope texts; the kind of each is its file's name.
+
+    Raises:
+        DataError: a file can't be used, or two have the same name.
+    """
+    files: dict[str, DataFile] = {}
+    for path in paths:
+        if path.stem in files:
+            raise DataError(f"two out-of-scope files are named {path.stem}; rename one")
+        file = load_file(path, column, None)
+        texts = file.out_of_scope
+        kinds = Examples(texts.texts, (path.stem,) * len(texts), texts.lines)
+        files[path.stem] = replace(file, out_of_scope=kinds)
+    return tuple(files.values())
 
 
 def _home_assistant(language: str, seed: int, more: "_MoreTexts") -> TrainingData:
@@ -229,9 +262,12 @@ def _home_assistant(language: str, seed: int, more: "_MoreTexts") -> TrainingDat
     name, sha256 = splits.provenance["name"], splits.provenance["sha256"]
     files = {}
     for split in home_assistant.SPLITS:
-        texts, intents = zip(*getattr(splits, split), strict=True)
-        lines = tuple(range(1, len(texts) + 1))
-        files[split] = DataFile(f"{name} {split}", sha256, Examples(texts, intents, lines))
+        files[split] = DataFile(
+            f"{name} {split}",
+            sha256,
+            _examples(getattr(splits, split)),
+            out_of_scope=_examples(splits.out_of_scope[split]),
+        )
     findings = []
     if splits.contradictory:
         text, claimants = next(iter(splits.contradictory.items()))
@@ -245,6 +281,11 @@ def _home_assistant(language: str, seed: int, more: "_MoreTexts") -> TrainingDat
         if left_out:
             findings.append(Finding(name, what, len(left_out), (), repr(left_out[0])))
     return _assemble(name, files, splits.provenance, seed, more, findings)
+
+
+def _examples(pairs: Sequence[tuple[str, str]]) -> Examples:
+    texts, intents = zip(*pairs, strict=True) if pairs else ((), ())
+    return Examples(texts, intents, tuple(range(1, len(texts) + 1)))
 
 
 def _assemble(
@@ -265,20 +306,24 @@ def _assemble(
             "needs at least 2: add examples of others, or name another --label-column"
         )
     found = [*findings]
-    for file in (*files.values(), *more.files):
+    added = (*more.out_of_scope, *more.out_of_scope_test, *more.unlabelled)
+    for file in (*files.values(), *added):
         found += [*file.findings, *checks.repetitions(file)]
     found += checks.names(train)
     found += checks.single_examples(train)
+    found += checks.rare_intents(train)
     found += checks.leaks(
         [
             *(files[stem] for stem in ("train", "oos_train") if stem in files),
-            *more.files,
+            *more.out_of_scope,
+            *more.unlabelled,
             *(
                 files[stem]
                 for split in ("validation", "test")
                 for stem in (split, f"oos_{split}")
                 if stem in files
             ),
+            *more.out_of_scope_test,
         ]
     )
     unseen = {"validation": 0, "test": 0}
@@ -312,6 +357,8 @@ def _assemble(
     }
     for file in more.out_of_scope:
         outside["train"] += file.out_of_scope
+    for file in more.out_of_scope_test:
+        outside["test"] += file.out_of_scope
     unlabelled = tuple(text for file in more.unlabelled for text in file.unlabelled.texts)
     if not len(outside["validation"]):
         outside["train"], outside["validation"] = splits.carve_out_of_scope(outside["train"], seed)

@@ -41,6 +41,8 @@ class IntentMeasures:
     f1: float
     support: int
     """How many examples of it there are."""
+    false_reject_rate: float | None = None
+    """The share of its examples whose margin lies below the threshold, if there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,17 @@ class Confusion:
 
 
 @dataclass(frozen=True, slots=True)
+class Collection:
+    """Out-of-scope texts of one kind, or from one source."""
+
+    name: str
+    texts: int
+    """How many there are."""
+    accepted: float
+    """The share of them that is taken for a command."""
+
+
+@dataclass(frozen=True, slots=True)
 class OutOfScope:
     """How well the margin of its greatest score tells an out-of-scope text from an in-scope one."""
 
@@ -82,6 +95,8 @@ class OutOfScope:
     """The share of the out-of-scope texts whose margin lies below the threshold."""
     false_reject_rate: float
     """The share of the in-scope texts whose margin does."""
+    collections: tuple[Collection, ...]
+    """The same texts by kind, in the order of the names."""
     roc: tuple[tuple[float, float], ...]
     """At most `ROC_POINTS` points (false positive rate, true positive rate) of the curve."""
 
@@ -148,15 +163,16 @@ def evaluate(
     labels: ArrayLike,
     classes: Sequence[str],
     out_of_scope: OutOfScope | None = None,
+    rejected: NDArray[np.bool_] | None = None,
     *,
     unseen: int = 0,
 ) -> Evaluation:
     """Measure probabilities of shape (N, C) against labels of shape (N,), indices of C classes.
 
     The intent of the greatest probability is the prediction, and that probability its confidence.
-    ``out_of_scope`` is what `out_of_scope` makes of the same examples. ``unseen`` more examples
-    have an intent that is none of the classes: in the accuracy they are errors, and no other
-    measure counts them.
+    ``out_of_scope`` is what `out_of_scope` makes of the same examples, and ``rejected``, shape
+    (N,), says which of them the threshold rejects. ``unseen`` more examples have an intent that is
+    none of the classes: in the accuracy they are errors, and no other measure counts them.
 
     Raises:
         EvaluationError: the shapes disagree, there is no example, a label is not an index of a
@@ -189,8 +205,17 @@ def evaluate(
         expected_calibration_error=expected_calibration_error(bins),
         bins=bins,
         intents=tuple(
-            IntentMeasures(intent, float(precision), float(recall), float(f1), int(support))
-            for intent, precision, recall, f1, support in zip(classes, *by_intent, strict=True)
+            IntentMeasures(
+                intent,
+                float(precision),
+                float(recall),
+                float(f1),
+                int(support),
+                float(rejected[y == i].mean()) if rejected is not None and support else None,
+            )
+            for i, (intent, precision, recall, f1, support) in enumerate(
+                zip(classes, *by_intent, strict=True)
+            )
         ),
         confusions=tuple(Confusion(classes[i], classes[j], count) for i, j, count in confusions),
         confused_intents=tuple(classes[i] for i in confused),
@@ -199,13 +224,16 @@ def evaluate(
     )
 
 
-def out_of_scope(inside: ArrayLike, outside: ArrayLike, threshold: float) -> OutOfScope:
+def out_of_scope(
+    inside: ArrayLike, outside: ArrayLike, threshold: float, kinds: Sequence[str] = ()
+) -> OutOfScope:
     """Measure how well a figure such as the margin tells in-scope texts from out-of-scope ones.
 
     Args:
         inside: shape (N,), the figure of in-scope texts.
         outside: shape (M,), M ≥ 1, that of out-of-scope ones.
         threshold: the least figure of a text that is accepted.
+        kinds: what kind of text each of the M is; one kind if empty.
     """
     accepted, rejected = np.asarray(inside), np.asarray(outside)
     in_scope = np.repeat([1, 0], [len(accepted), len(rejected)])
@@ -219,7 +247,16 @@ def out_of_scope(inside: ArrayLike, outside: ArrayLike, threshold: float) -> Out
         threshold=threshold,
         oos_recall=float(np.mean(rejected < threshold)),
         false_reject_rate=float(np.mean(accepted < threshold)),
+        collections=_collections(rejected >= threshold, kinds or ("all",) * len(rejected)),
         roc=tuple(zip(fpr[shown].tolist(), tpr[shown].tolist(), strict=True)),
+    )
+
+
+def _collections(accepted: NDArray[np.bool_], kinds: Sequence[str]) -> tuple[Collection, ...]:
+    each = np.asarray(kinds)
+    return tuple(
+        Collection(str(kind), int(np.sum(each == kind)), float(accepted[each == kind].mean()))
+        for kind in np.unique(each)
     )
 
 
@@ -231,6 +268,7 @@ def evaluate_outputs(
     threshold: float,
     *,
     unseen: int = 0,
+    kinds: Sequence[str] = (),
 ) -> Evaluation:
     """Measure the outputs for N ≥ 1 texts with intents, and for texts of no intent if given.
 
@@ -241,11 +279,13 @@ def evaluate_outputs(
         outside: of the out-of-scope texts.
         threshold: the least margin that is accepted.
         unseen: how many more texts there are whose intent isn't in ``classes``.
+        kinds: the kind of each out-of-scope text; one kind if empty.
     """
     rejection = None
     if outside:
-        rejection = out_of_scope(margin(inside.scores), margin(outside.scores), threshold)
-    return evaluate(inside.probabilities, labels, classes, rejection, unseen=unseen)
+        rejection = out_of_scope(margin(inside.scores), margin(outside.scores), threshold, kinds)
+    rejected = margin(inside.scores) < threshold
+    return evaluate(inside.probabilities, labels, classes, rejection, rejected, unseen=unseen)
 
 
 def evaluate_classifier(

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from neuralbits.artifact import Artifact
 
-from .metrics import Evaluation
+from .metrics import Collection, Evaluation
 from .report import (
     TrainingReport,
     comparison,
@@ -122,8 +122,17 @@ def _out_of_scope(evaluation: Evaluation, split: str) -> str:
         f"On the {_line(split)} split this rejected {percent(outside.oos_recall)} of "
         f"{outside.texts:,} out-of-scope texts, and "
         f"{percent(outside.false_reject_rate)} of {evaluation.examples:,} in-scope texts "
-        f"(AUROC {outside.auroc:.4f})."
+        f"(AUROC {outside.auroc:.4f}).{_accepted(outside.collections)}"
     )
+
+
+def _accepted(collections: Sequence[Collection]) -> str:
+    if len(collections) < 2:
+        return ""
+    shares = ", ".join(
+        f"{_code(each.name)} {percent(each.accepted)} of {each.texts:,}" for each in collections
+    )
+    return f" Accepted by collection, none of whose texts it learnt from: {shares}."
 
 
 def _results(report: TrainingReport) -> str:

@@ -305,6 +305,7 @@ def _out_of_scope(evaluation: Evaluation, split: str) -> str:
         f"(OOS recall) and {percent(outside.false_reject_rate)} of the {escape(split)} split's "
         f"{evaluation.examples:,} examples (false-reject rate). Where 95 % of those are accepted, "
         f"{percent(outside.fpr_at_95_tpr)} of the out-of-scope texts are, too.</p>"
+        f"{_records(outside.collections) if len(outside.collections) > 1 else ''}"
         f"{_chart(f'ROC curve of the margin; area below it: {outside.auroc:.4f}', roc)}"
     )
 
@@ -374,10 +375,13 @@ def _records(records: Sequence[Any], kind: str = "figures") -> str:
     return _table([_title(field) for field in fields], rows, kind)
 
 
+_SHARES = ("share", "accuracy", "confidence", "precision", "recall", "f1", "accepted", "rate")
+
+
 def _cell(field: str, value: Any) -> str:
     if not isinstance(value, float):
         return _text(value)
-    is_share = field.endswith(("share", "accuracy", "confidence", "precision", "recall", "f1"))
+    is_share = field.endswith(_SHARES)
     return percent(value) if is_share else f"{value:.3f}"
 
 

@@ -31,9 +31,9 @@ def texts(examples: list[tuple[str, str]]) -> set[str]:
 
 
 def test_the_english_splits_have_the_sizes_that_a_demo_needs(english: Splits) -> None:
-    assert 6_000 <= len(english.train) <= 10_000
-    assert 1_000 <= len(english.validation) <= 2_000
-    assert 1_000 <= len(english.test) <= 2_000
+    assert 10_000 <= len(english.train) <= 20_000
+    assert 1_000 <= len(english.validation) <= 2_500
+    assert 1_000 <= len(english.test) <= 2_500
     assert {"HassTurnOn", "HassTurnOff", "HassGetWeather", "HassStartTimer"} <= {
         intent for _, intent in english.test
     }
@@ -85,16 +85,64 @@ def test_half_of_the_names_in_the_test_were_never_seen_in_training(english: Spli
     assert 0.2 < unseen / test.total() < 0.6
 
 
-def test_an_intent_that_cant_be_held_out_is_trained_on_and_named(english: Splits) -> None:
+def test_an_intent_that_cant_be_held_out_is_trained_on_and_named() -> None:
+    splits = home_assistant.load("nl", per_intent=20, per_template=2, held_out_per_intent=3)
     unmeasured = {"HassNevermind", "HassRespond"}
-    assert set(english.training_only) == unmeasured
-    assert unmeasured <= {intent for _, intent in english.train}
-    assert not unmeasured & {intent for _, intent in english.validation + english.test}
+    assert unmeasured <= set(splits.training_only)
+    assert unmeasured <= {intent for _, intent in splits.train}
+    assert not unmeasured & {intent for _, intent in splits.validation + splits.test}
 
 
 def test_no_intent_and_no_template_swamps_the_others(english: Splits) -> None:
-    assert max(Counter(intent for _, intent in english.train).values()) <= 260
-    assert max(Counter(intent for _, intent in english.test).values()) <= 40
+    templates = [pair for pair in english.train if key(pair[0]) not in english.colloquial]
+    assert max(Counter(intent for _, intent in templates).values()) <= 420
+    assert max(Counter(intent for _, intent in english.test).values()) <= 120
+
+
+def test_each_short_command_of_a_template_or_phrasebook_is_in_training(english: Splits) -> None:
+    """A split must not hide a canonical command, such as "pause", from the product."""
+    train = {key(text): intent for text, intent in english.train}
+    for text, intent in (
+        ("pause", "HassMediaPause"),
+        ("resume", "HassMediaUnpause"),
+        ("next", "HassMediaNext"),
+        ("mute", "HassMediaPlayerMute"),
+        ("lights out", "HassTurnOff"),
+        ("lights on", "HassTurnOn"),
+        ("cancel", "HassNevermind"),
+        ("stop mowing", "HassLawnMowerDock"),
+        ("volume up", "HassSetVolumeRelative"),
+    ):
+        assert train.get(text) == intent
+
+
+def test_what_means_nothing_without_context_is_out_of_scope_and_in_training(
+    english: Splits,
+) -> None:
+    ambiguous = {key(text) for text, kind in english.out_of_scope["train"] if kind == "ambiguous"}
+    assert {"stop", "turn it off", "yes"} <= ambiguous
+    assert not ambiguous & texts([*english.train, *english.validation, *english.test])
+    assert "stop" in english.contradictory  # which Home Assistant, too, decides by context
+
+
+def test_out_of_scope_texts_are_split_by_template_and_no_commands(english: Splits) -> None:
+    outside = {split: texts(pairs) for split, pairs in english.out_of_scope.items()}
+    assert not outside["train"] & outside["test"] | outside["validation"] & outside["test"]
+    commands = texts([*english.train, *english.validation, *english.test])
+    for split, kinds in english.out_of_scope.items():
+        assert {"near", "far", "conversations"} <= {kind for _, kind in kinds}, split
+        assert not outside[split] & commands
+
+
+def test_colloquial_commands_of_the_test_have_other_templates_than_those_of_training() -> None:
+    lines = [f"phrase number {i} [of some]" for i in range(20)]
+    dealt = home_assistant._deal_phrases(lines, Random(0))
+    assert {split: len(part) for split, part in dealt.items()} == {
+        "train": 14,
+        "validation": 3,
+        "test": 3,
+    }
+    assert len({id(template) for part in dealt.values() for template in part}) == 20
 
 
 def test_home_assistants_own_matcher_hears_the_intent_in_each_sentence(english: Splits) -> None:
@@ -108,6 +156,8 @@ def test_home_assistants_own_matcher_hears_the_intent_in_each_sentence(english: 
     )
     chosen: Counter[str] = Counter()
     for text, intent in english.test:
+        if key(text) in english.colloquial:
+            continue
         chosen[intent] += 1
         if chosen[intent] <= 2:
             heard = recognize_all(
@@ -119,13 +169,16 @@ def test_home_assistants_own_matcher_hears_the_intent_in_each_sentence(english: 
 def test_the_same_seed_gives_the_same_sentences_in_every_process(english: Splits) -> None:
     program = (
         "import hashlib; from neuralbits.model_training.data import home_assistant as h;"
-        "print(hashlib.sha256(repr(h.load('en')).encode()).hexdigest())"
+        "s = h.load('en'); drawn = s.train, s.validation, s.test, s.out_of_scope, s.contradictory;"
+        "print(hashlib.sha256(repr(drawn).encode()).hexdigest())"
     )
     environment = os.environ | {"PYTHONHASHSEED": "1234"}
     printed = subprocess.run(
         [sys.executable, "-c", program], env=environment, capture_output=True, check=True
     ).stdout
-    assert printed.decode().strip() == hashlib.sha256(repr(english).encode()).hexdigest()
+    e = english
+    drawn = e.train, e.validation, e.test, e.out_of_scope, e.contradictory
+    assert printed.decode().strip() == hashlib.sha256(repr(drawn).encode()).hexdigest()
 
 
 def test_another_seed_gives_another_split(english: Splits) -> None:
@@ -138,6 +191,10 @@ def test_the_provenance_names_source_licence_version_and_checksum(english: Split
     provenance = english.provenance
     assert provenance["name"] == "home-assistant-en"
     assert provenance["licence"] == "Apache-2.0"
+    assert [source["licence"] for source in provenance["out_of_scope"]] == [
+        "Apache-2.0",
+        "BSD-3-Clause",
+    ]
     assert provenance["package"].startswith("home-assistant-intents 20")
     assert len(provenance["sha256"]) == 64
 

@@ -323,6 +323,15 @@ class TestChecking:
         unmeasured = finding(data.report.findings, "intents without an example for validation")
         assert (unmeasured.count, unmeasured.first) == (1, "play")
 
+    def test_intents_too_rare_for_a_promise_are_reported(self, tmp_path: Path) -> None:
+        rows = [(f"{intent} number {n}", intent) for intent in "abc" for n in range(30)]
+        train = write_csv(tmp_path / "train.csv", [*rows, *((f"rare {n}", "d") for n in range(5))])
+        rare = finding(
+            from_files(train).report.findings,
+            "intents with fewer than 20 examples, which may be rejected too often",
+        )
+        assert (rare.count, rare.first) == (1, "d, 5 examples")
+
     def test_single_examples_alone_leave_nothing_to_validate_on(self, tmp_path: Path) -> None:
         path = write_csv(tmp_path / "home.csv", [HOME[0], HOME[3], ("Turn off the lamp", "off")])
         with pytest.raises(DataError, match=r"a single text for each intent.*--validation"):
@@ -372,6 +381,26 @@ class TestOutOfScope:
         assert data.unlabelled == ("said number one",)
         assert set(data.provenance["out_of_scope"]) == {"one.csv", "two.csv"}
         assert options.words[:4] == ["--out-of-scope", "one.csv", "--out-of-scope", "two.csv"]
+
+    def test_several_files_of_them_keep_their_names_as_kinds(self, tmp_path: Path) -> None:
+        for name in ("sports", "songs", "jokes"):
+            (tmp_path / f"{name}.csv").write_text(f"text\ntell me about {name}\n")
+        sports, songs, jokes = (tmp_path / f"{n}.csv" for n in ("sports", "songs", "jokes"))
+        train = write_csv(tmp_path / "train.csv", HOME)
+        data = from_files(train, out_of_scope=[sports, songs], out_of_scope_test=[jokes])
+        assert data.out_of_scope_train.intents == ("sports", "songs")
+        assert data.out_of_scope_test.intents == ("jokes",)
+        with pytest.raises(DataError, match="two out-of-scope files are named sports"):
+            from_files(train, out_of_scope=[sports, sports])
+
+    def test_the_home_data_takes_such_files_beside_its_own(self, tmp_path: Path) -> None:
+        outside = tmp_path / "outside.csv"
+        outside.write_text("text\nwho won the match of the century\n")
+        data = from_name("home-assistant", "nl", out_of_scope=[outside])
+        assert {"near", "far", "ambiguous", "conversations", "outside"} == set(
+            data.out_of_scope_train.intents
+        )
+        assert set(data.provenance["out_of_scope"]) == {"outside.csv"}
 
     def test_a_tenth_of_them_is_set_aside_unless_validation_has_its_own(
         self, tmp_path: Path

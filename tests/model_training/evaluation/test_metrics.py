@@ -141,6 +141,23 @@ def test_oos_recall_and_false_rejects_are_counted_strictly_below_the_threshold()
     assert (result.oos_recall, result.false_reject_rate) == (0.5, 0.25)
 
 
+def test_out_of_scope_texts_are_counted_by_kind_too() -> None:
+    kinds = ["near", "far", "near"]
+    result = out_of_scope([0.9, 0.8], [0.7, 0.2, 0.1], threshold=0.6, kinds=kinds)
+    assert [(c.name, c.texts, c.accepted) for c in result.collections] == [
+        ("far", 1, 0.0),
+        ("near", 2, 0.5),
+    ]
+
+
+def test_false_rejects_are_told_by_intent() -> None:
+    probabilities = [[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]]
+    rejected = np.array([True, False, False])
+    result = evaluate(probabilities, [0, 0, 1], ["common", "rare"], rejected=rejected)
+    assert [m.false_reject_rate for m in result.intents] == [0.5, 0.0]
+    assert evaluate(probabilities, [0, 0, 1], ["a", "b"]).intents[0].false_reject_rate is None
+
+
 def test_fpr_at_95_tpr_is_the_share_of_out_of_scope_texts_accepted_with_19_of_20() -> None:
     inside = np.linspace(0.6, 0.99, 20)
     result = out_of_scope(inside, [0.55, 0.61, 0.7, 0.8], threshold=0.5)
