@@ -38,7 +38,7 @@ class Settings:
     """Of an epoch: little data is gone through several times in each."""
     views: int = 2
     """How often an epoch shows the projection network each text, other parts of it dropped."""
-    token_dropout: float = 0.3
+    token_dropout: float = 0.0
     """From each text a share of its tokens is dropped, drawn between 0 and this every time."""
     ngram_dropout: float = 0.4
     """From what is left a share of its n-grams is dropped likewise."""

@@ -76,6 +76,8 @@ class JointTraining:
         self._generator = np.random.default_rng(settings.seed)
         self._intents = len(data.labels)
         self._labels = torch.from_numpy(data.label_indices(data.train))
+        shares = self._labels.bincount(minlength=len(data.labels)) / len(self._labels)
+        self._log_priors = shares.log().to(device)
         self._batches = Batches(settings, data, self._generator)
         self.batches_per_epoch = len(self._batches)
         self._validation_texts = data.validation.texts
@@ -133,7 +135,7 @@ class JointTraining:
             logits, unlabelled_logits, outlier_logits = self.projection_network(
                 _values(view, self.device)
             ).tensor_split([len(texts), len(texts) + len(guesses)])
-            projection_loss = objective.projection_loss(logits, labels)
+            projection_loss = objective.projection_loss(logits, labels, self._log_priors)
             loss = objective.projection_weight * projection_loss
             if soft_labels is not None:
                 distillation_loss = objective.distillation_loss(logits, soft_labels)
@@ -143,7 +145,9 @@ class JointTraining:
                 unlabelled_loss = objective.unlabelled_loss(unlabelled_logits, guesses)
                 loss = loss + objective.unlabelled_weight * unlabelled_loss
             if len(outlier_logits):
-                loss = loss + objective.outlier_weight * objective.outlier_loss(outlier_logits)
+                # A mean over the outliers: each counts beside a labelled text by the weight.
+                weight = objective.outlier_weight * len(outlier_logits) / len(texts)
+                loss = loss + weight * objective.outlier_loss(outlier_logits)
             self.projection_optimiser.step(loss)
             for hook in self._hooks:
                 hook.after_step(self)

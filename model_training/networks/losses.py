@@ -32,9 +32,13 @@ class Objective:
     """Of the projection network's loss on unlabelled texts, if there are any, against what it
     predicts of them when nothing is dropped (consistency, as in Xie et al. 2020,
     arXiv:1904.12848)."""
-    outlier_weight: float = 0.125
-    """Of the projection network's loss on out-of-scope examples, if there are any: there it is to
-    find all intents equally likely (outlier exposure, Hendrycks et al. 2019, arXiv:1812.04606)."""
+    outlier_weight: float = 4.0
+    """Of an out-of-scope example beside a labelled one: the projection network learns to find all
+    intents equally likely there (outlier exposure, Hendrycks et al. 2019, arXiv:1812.04606)."""
+    prior_adjustment: float = 0.5
+    """τ of the logit adjustment (Menon et al. 2021, arXiv:2007.07314, eq. 10): the projection
+    network learns from its logits plus τ ln of the intents' shares in training, so that a rare
+    intent gets a larger margin. 0 is the plain cross-entropy, 1 the loss balanced over intents."""
     temperature: float = 1.0
     """T: both predictions are softened by it before they are compared; 1 in the paper."""
     scale_by_temperature: bool = True
@@ -52,6 +56,7 @@ class Objective:
             "projection_weight",
             "unlabelled_weight",
             "outlier_weight",
+            "prior_adjustment",
         ):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be 0 or more")
@@ -82,8 +87,15 @@ class Objective:
         soft = _cross_entropy(logits / self.temperature, soft_labels)
         return soft * self.temperature**2 if self.scale_by_temperature else soft
 
-    def projection_loss(self, logits: "Tensor", labels: "Tensor") -> "Tensor":
-        """Return D(h_p, y): shape (B, C) and (B,) in, a scalar out."""
+    def projection_loss(
+        self, logits: "Tensor", labels: "Tensor", log_priors: "Tensor | None" = None
+    ) -> "Tensor":
+        """Return D(h_p, y), adjusted to the intents' priors if they are given.
+
+        Shape (B, C), (B,) and, the ln of each intent's share in training, (C,) in, a scalar out.
+        """
+        if log_priors is not None:
+            logits = logits + self.prior_adjustment * log_priors
         return _cross_entropy(logits, labels)
 
     def unlabelled_loss(self, logits: "Tensor", guesses: "Tensor") -> "Tensor":

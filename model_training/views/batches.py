@@ -5,6 +5,7 @@ If there are unlabelled texts, as many of them are added, and of out-of-scope te
 """
 
 import math
+from collections import Counter
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import zip_longest
@@ -20,7 +21,9 @@ from .corpus import Dropping, NgramCorpus
 from .typos import typo
 
 _PROJECTED_AHEAD = 4096  # texts
-_OUTLIER_SHARE = 1 / 32  # out-of-scope texts to a text in scope: more cost accuracy
+# Out-of-scope texts to a text in scope, within a batch: as many as the data has, within bounds. A
+# hundred that are shown again and again cost accuracy; thousands don't (docs/accuracy.md).
+_MIN_OUTLIER_SHARE, _MAX_OUTLIER_SHARE = 1 / 32, 1 / 4
 
 _Shown = tuple[npt.NDArray[np.uint8], list[npt.NDArray[np.uint8]]]
 """Of a batch, `Batch.unlabelled` and `Batch.views`."""
@@ -57,6 +60,10 @@ class Batches:
         self._texts = len(data.train)
         self._unlabelled = len(data.unlabelled)
         self._outliers = len(data.out_of_scope_train)
+        # Each kind of out-of-scope text as often as another, however many there are of it.
+        kinds = data.out_of_scope_train.intents
+        sizes = Counter(kinds)
+        self._outlier_chances = np.array([1 / (len(sizes) * sizes[kind]) for kind in kinds])
         random = Random(settings.seed)
         corpus: list[str] = []
         # Each text as it is, then each with a typo: text i + N is text i misspelt.
@@ -96,7 +103,9 @@ class Batches:
         """Choose what goes with each of some batches, and project it."""
         settings, generator = self._settings, self._generator
         dropping = Dropping(settings.token_dropout, settings.ngram_dropout, generator)
-        among = math.ceil(_OUTLIER_SHARE * settings.batch_size) if self._outliers else 0
+        share = self._outliers / self._texts
+        share = min(max(share, _MIN_OUTLIER_SHARE), _MAX_OUTLIER_SHARE)
+        among = math.ceil(share * settings.batch_size) if self._outliers else 0
         none = np.empty(0, dtype=np.intp)
         unlabelled = [
             generator.integers(self._unlabelled, size=len(texts)) if self._unlabelled else none
@@ -109,7 +118,7 @@ class Batches:
                 chosen.append(self._misspell(texts, self._texts))
                 chosen.append(self._misspell(others, self._unlabelled) + 2 * self._texts)
                 if among:
-                    outliers = generator.integers(self._outliers, size=among)
+                    outliers = generator.choice(self._outliers, size=among, p=self._outlier_chances)
                     chosen.append(outliers + 2 * (self._texts + self._unlabelled))
             bits = self.ngrams.project(np.concatenate(chosen), dropping)
             sizes = [

@@ -418,7 +418,7 @@ def test_from_out_of_scope_texts_it_learns_not_to_be_sure(homes: TrainingData) -
     warned = replace(homes, out_of_scope_train=outside)
     settings = replace(SETTINGS, epochs=60)
     heedless = settings.override(["objective.outlier_weight=0"])
-    heedful = settings.override(["objective.outlier_weight=2"])
+    heedful = settings.override(["objective.outlier_weight=8"])
     assert surest_outside(warned, heedful) < 0.7 * surest_outside(warned, heedless)
 
 

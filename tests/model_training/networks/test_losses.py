@@ -43,7 +43,9 @@ def test_the_projections_loss_is_its_mean_cross_entropy_with_the_labels() -> Non
         cross_entropy(softmax(row), one_hot(label))
         for row, label in zip(PROJECTION, LABELS, strict=True)
     ]
-    loss = Objective().projection_loss(torch.tensor(PROJECTION), torch.tensor(LABELS))
+    loss = Objective().projection_loss(
+        torch.tensor(PROJECTION), torch.tensor(LABELS), torch.full((3,), -math.log(3))
+    )
     assert loss.item() == pytest.approx(np.mean(by_hand))
 
 
@@ -114,6 +116,19 @@ def test_the_weights_and_the_temperature_are_the_papers() -> None:
     objective = Objective()
     assert (objective.trainer_weight, objective.distillation_weight) == (1.0, 0.1)
     assert (objective.projection_weight, objective.temperature) == (1.0, 1.0)
+
+
+def test_the_projection_loss_asks_a_larger_margin_of_a_rare_intent() -> None:
+    """Logit adjustment: what is added to the logits is ln of the intents' shares, times τ."""
+    logits, priors = torch.zeros(1, 2), torch.tensor([0.9, 0.1])
+    for tau, rare, frequent in (
+        (1.0, -math.log(0.1), -math.log(0.9)),
+        (0.0, math.log(2), math.log(2)),
+    ):
+        objective = Objective(prior_adjustment=tau)
+        for label, expected in ((1, rare), (0, frequent)):
+            loss = objective.projection_loss(logits, torch.tensor([label]), priors.log())
+            assert loss.item() == pytest.approx(expected)
 
 
 def test_the_outlier_loss_is_least_where_all_intents_are_equally_likely() -> None:

@@ -111,15 +111,36 @@ def test_what_is_dropped_alters_most_views(homes: TrainingData, setting: str) ->
     assert np.mean(altered(homes, SETTINGS.override([f"{setting}=0.9"]))) > 0.5
 
 
-def test_out_of_scope_texts_follow_those_of_the_batch_one_to_32(homes: TrainingData) -> None:
+@pytest.mark.parametrize(
+    ("count", "batch_size", "among"),
+    [(1, 8, 1), (1, 64, 2), (200, 8, 2)],  # one to 32 at least, one to 4 at most
+)
+def test_out_of_scope_texts_follow_those_of_the_batch_as_often_as_the_data_has_them(
+    homes: TrainingData, count: int, batch_size: int, among: int
+) -> None:
     outside = {each.tobytes() for each in project(OUTSIDE.texts)}
-    warned = replace(homes, out_of_scope_train=OUTSIDE)
-    for batch_size, among in ((8, 1), (33, 2)):
-        for batch in make(warned, replace(SETTINGS, batch_size=batch_size)).epoch():
-            for view in batch.views:
-                rest = view[len(batch.texts) :]
-                assert len(rest) == among
-                assert {each.tobytes() for each in rest} <= outside
+    texts = (OUTSIDE + OUTSIDE).select([i % 2 for i in range(count)])
+    train = homes.train.select([i % len(homes.train) for i in range(64)])
+    warned = replace(homes, train=train, out_of_scope_train=texts)
+    for batch in make(warned, replace(SETTINGS, batch_size=batch_size)).epoch():
+        for view in batch.views:
+            rest = view[len(batch.texts) :]
+            assert len(rest) == among
+            assert {each.tobytes() for each in rest} <= outside
+
+
+def test_each_kind_of_out_of_scope_text_is_drawn_as_often_as_another(homes: TrainingData) -> None:
+    texts = ("who won the match", *(f"joke number {n}" for n in range(50)))
+    kinds = ("sports", *["jokes"] * 50)
+    data = replace(homes, out_of_scope_train=Examples(texts, kinds, tuple(range(51))))
+    (sports,) = project(texts[:1])
+    drawn = [
+        np.array_equal(each, sports)
+        for batch in make(data, replace(SETTINGS, min_batches=64)).epoch()
+        for view in batch.views
+        for each in view[len(batch.texts) :]
+    ]
+    assert 0.3 < np.mean(drawn) < 0.7
 
 
 def test_as_many_unlabelled_texts_as_there_are_in_the_batch_follow_them(
