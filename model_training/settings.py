@@ -40,6 +40,8 @@ class Settings:
     """How often an epoch shows the projection network each text, other parts of it dropped."""
     token_dropout: float = 0.0
     """From each text a share of its tokens is dropped, drawn between 0 and this every time."""
+    unlabelled_token_dropout: float = 0.3
+    """The same for unlabelled texts, which have no label that a token may decide."""
     ngram_dropout: float = 0.4
     """From what is left a share of its n-grams is dropped likewise."""
     typo_rate: float = 0.4
@@ -72,7 +74,13 @@ class Settings:
         ):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {least}")
-        for name in ("token_dropout", "ngram_dropout", "typo_rate", "max_false_rejects"):
+        for name in (
+            "token_dropout",
+            "unlabelled_token_dropout",
+            "ngram_dropout",
+            "typo_rate",
+            "max_false_rejects",
+        ):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, not within 0 and 1")
         for name in ("trainer_learning_rate", "projection_learning_rate"):

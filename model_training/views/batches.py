@@ -103,6 +103,9 @@ class Batches:
         """Choose what goes with each of some batches, and project it."""
         settings, generator = self._settings, self._generator
         dropping = Dropping(settings.token_dropout, settings.ngram_dropout, generator)
+        # An unlabelled text's target is a prediction of the whole text, so that dropping a word
+        # can't teach a wrong label.
+        consistency = Dropping(settings.unlabelled_token_dropout, settings.ngram_dropout, generator)
         share = self._outliers / self._texts
         share = min(max(share, _MIN_OUTLIER_SHARE), _MAX_OUTLIER_SHARE)
         among = math.ceil(share * settings.batch_size) if self._outliers else 0
@@ -113,21 +116,30 @@ class Batches:
         ]
         views = []
         for _ in range(settings.views):
-            chosen = []
-            for texts, others in zip(group, unlabelled, strict=True):
-                chosen.append(self._misspell(texts, self._texts))
-                chosen.append(self._misspell(others, self._unlabelled) + 2 * self._texts)
-                if among:
-                    outliers = generator.choice(self._outliers, size=among, p=self._outlier_chances)
-                    chosen.append(outliers + 2 * (self._texts + self._unlabelled))
-            bits = self.ngrams.project(np.concatenate(chosen), dropping)
-            sizes = [
-                len(texts) + len(o) + among for texts, o in zip(group, unlabelled, strict=True)
+            labelled = [self._misspell(texts, self._texts) for texts in group]
+            misspelt = [self._misspell(o, self._unlabelled) + 2 * self._texts for o in unlabelled]
+            outliers = [none] * len(group)
+            if among:
+                first = 2 * (self._texts + self._unlabelled)
+                chances = self._outlier_chances
+                outliers = [
+                    first + generator.choice(self._outliers, size=among, p=chances) for _ in group
+                ]
+            parts = [
+                self._project(labelled, dropping),
+                self._project(misspelt, consistency),
+                self._project(outliers, dropping),
             ]
-            views.append(np.split(bits, np.cumsum(sizes)[:-1]))
-        plain = self.ngrams.project(np.concatenate(unlabelled) + 2 * self._texts)
-        ends = np.cumsum([len(others) for others in unlabelled])[:-1]
-        return list(zip(np.split(plain, ends), map(list, zip(*views, strict=True)), strict=True))
+            views.append([np.concatenate(batch) for batch in zip(*parts, strict=True)])
+        plain = self._project([texts + 2 * self._texts for texts in unlabelled])
+        return list(zip(plain, map(list, zip(*views, strict=True)), strict=True))
+
+    def _project(
+        self, batches: list[npt.NDArray[np.intp]], dropping: Dropping | None = None
+    ) -> list[npt.NDArray[np.uint8]]:
+        """Project the texts of some batches together; return the bits of each batch."""
+        ends = np.cumsum([len(texts) for texts in batches])[:-1]
+        return np.split(self.ngrams.project(np.concatenate(batches), dropping), ends)
 
     def _misspell(self, texts: npt.NDArray[np.intp], count: int) -> npt.NDArray[np.intp]:
         """Take for a share of the texts, of so many there are, themselves misspelt."""

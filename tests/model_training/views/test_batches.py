@@ -18,6 +18,7 @@ SETTINGS = Settings(
     projection=Projection(functions=4, dimensions=16, stride=2),
     batch_size=8,
     token_dropout=0.0,
+    unlabelled_token_dropout=0.0,
     ngram_dropout=0.0,
     typo_rate=0.0,
     min_batches=1,
