@@ -496,9 +496,19 @@ def test_a_text_that_is_too_long_to_explain_is_answered_all_the_same(
 
 # ---- The verdict ---------------------------------------------------------------------------------
 
+OUTSIDE = "who won the match"
+GAUGE = 3  # how many times the threshold the whole gauge is
+
+
+def spoken(classifier: neuralbits.Classifier, text: str) -> str:
+    """What the page says of a text."""
+    said = classifier.classify(text)
+    scope = "in scope" if said.in_scope else "out of scope"
+    return f"{said.intent}, {100 * said.confidence:.0f} %, {scope}."
+
 
 @needs_chromium
-@pytest.mark.parametrize("text", ["set the temperature to 20 degrees", "hello there my friend"])
+@pytest.mark.parametrize("text", ["set the temperature to 20 degrees", OUTSIDE])
 def test_the_verdict_and_the_lead_against_the_threshold(
     visit: Open, home: neuralbits.Classifier, text: str
 ) -> None:
@@ -519,21 +529,24 @@ def test_the_verdict_and_the_lead_against_the_threshold(
             return [1 - clipped[1] / 100, (middle.left + middle.width / 2 - from) / width];
         })()"""
     )
-    assert share / line == pytest.approx(lead / threshold, rel=0.01)
+    assert line == pytest.approx(1 / GAUGE, rel=0.01)
+    assert share / line == pytest.approx(min(lead / threshold, GAUGE), rel=0.01)
 
 
 @needs_chromium
-def test_a_settled_verdict_is_spoken_once_and_not_each_key(visit: Open) -> None:
+def test_a_settled_verdict_is_spoken_once_and_not_each_key(
+    visit: Open, home: neuralbits.Classifier
+) -> None:
     tab = visit()
-    tab.wait("said", "HassTurnOff, 41 %, in scope.")
+    tab.wait("said", spoken(home, "turn of teh lamp"))
     tab.page.evaluate(
         """globalThis.heard = [];
         new MutationObserver(([{ target }]) => heard.push(target.textContent))
             .observe(document.querySelector("#said"), { childList: true });"""
     )
-    type_here(tab, "hello there my friend")
+    type_here(tab, OUTSIDE)
     tab.wait("said", "out of scope")
-    assert tab.page.evaluate("heard") == ["HassRespond, 76 %, out of scope."]
+    assert tab.page.evaluate("heard") == [spoken(home, OUTSIDE)]
     assert tab.page.locator("#said").get_attribute("role") == "status"
 
 
@@ -552,7 +565,7 @@ def test_nothing_on_the_page_shifts_as_bars_move(visit: Open, device: dict[str, 
         new PerformanceObserver((list) => shifts.push(...list.getEntries().flatMap(moved)))
             .observe({ type: "layout-shift" });"""
     )
-    tab.type("hello there my friend")
+    tab.type(OUTSIDE)
     assert tab.shown("scope") == "out of scope"
     tab.type("set the temperature to 20 degrees")
     tab.page.wait_for_timeout(400)
