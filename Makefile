@@ -146,7 +146,7 @@ $(REPRODUCTIONS): $(BUILT_FROM) | $(BIN)/python
 
 $(TEST): $(BUILT_FROM) | $(BIN)/python
 	$(BIN)/python -m pip install -q 'pip>=25.1' # for --group
-	$(BIN)/python -m pip install -q -c constraints.txt -e '.[serve,train,traces]' --group dev
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[serve,train,traces,hub]' --group dev
 	@touch $@
 
 $(BASELINES): benchmarks/requirements.txt $(BUILT_FROM)

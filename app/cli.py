@@ -17,7 +17,8 @@ def serve(
         str | None,
         typer.Argument(
             metavar="[ARTIFACT]",
-            help="A .safetensors file, or a shipped name; home-assistant-en by default.",
+            help="A .safetensors file, a shipped name, or hf://owner/name@revision; "
+            "home-assistant-en by default.",
         ),
     ] = None,
     host: Annotated[str | None, typer.Option(help="By default, 127.0.0.1.")] = None,

@@ -43,7 +43,8 @@ ArtifactArgument = Annotated[
     str,
     typer.Argument(
         metavar="ARTIFACT",
-        help="A .safetensors file, or the name of a shipped artifact (see: neuralbits models).",
+        help="A .safetensors file, the name of a shipped artifact (see: neuralbits models), or "
+        "hf://owner/name@revision.",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
@@ -372,3 +373,22 @@ def models(as_json: JsonOption = False) -> None:
             print_json({**facts, "labels": manifest.labels})
         else:
             print(f"{name:24}  {len(manifest.labels):4} intents  {manifest.size:7,} bytes")
+
+
+@cli.command(epilog=example("neuralbits push mine.safetensors hf://acme/lamp"))
+def push(
+    artifact: ArtifactArgument,
+    address: Annotated[
+        str, typer.Argument(metavar="ADDRESS", help="hf://owner/name, or with @branch.")
+    ],
+    private: Annotated[
+        bool, typer.Option("--private", help="Make a new repository private.")
+    ] = False,
+) -> None:
+    """Upload an artifact and its model card to the Hugging Face Hub.
+
+    Log in before by `hf auth login`. It prints the address of this very version.
+    """
+    from neuralbits import hub
+
+    print(hub.push(loading.locate(artifact), address, private=private))

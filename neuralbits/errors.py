@@ -6,6 +6,7 @@
     └── NeuralbitsError           bad input of any kind
         ├── ArtifactError         an artifact can't be used             neuralbits.manifest
         ├── TooVaried             a text is too long to explain         neuralbits.explanation
+        ├── HubError              the Hub doesn't have or take it       neuralbits.hub
         ├── ExportError           an artifact can't be exported         neuralbits.export
         ├── TableError            a table can't be read                 neuralbits.tables
         ├── ScoringError          a job can't start or resume           neuralbits.journal

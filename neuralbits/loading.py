@@ -1,4 +1,4 @@
-"""Load a classifier from an artifact's name, file or bytes."""
+"""Load a classifier from an artifact's name, file, address on the Hub, or bytes."""
 
 import contextlib
 import os
@@ -30,14 +30,16 @@ def backend() -> Literal["kernel", "reference"]:
 
 
 def load(artifact: str | os.PathLike[str]) -> Classifier:
-    """Load a classifier from a shipped artifact or a file.
+    """Load a classifier from a shipped artifact, a file, or the Hugging Face Hub.
 
     Args:
-        artifact: a shipped artifact's name, such as ``"home-assistant-en"``, or a file's path; see
-            `locate`.
+        artifact: a shipped artifact's name, such as ``"home-assistant-en"``, a file's path, or
+            ``"hf://owner/name@revision"``; see `locate`.
 
     Raises:
         ArtifactError: the artifact doesn't exist or can't be used.
+        HubError: the Hub doesn't have it or can't be reached.
+        MissingExtraError: huggingface_hub, which fetches from the Hub, isn't installed.
 
     Example:
         >>> import neuralbits
@@ -99,11 +101,14 @@ def locate(artifact: str | os.PathLike[str]) -> Path:
     """Return the path of an artifact.
 
     A string of only letters, digits, ``-`` and ``_`` is the name of a shipped artifact, whatever
-    the current folder contains; write ``./name`` for a file. Any other string, and any ``Path``,
-    is a path.
+    the current folder contains; write ``./name`` for a file. A string that begins with ``hf://`` is
+    an address on the Hub, and its artifact is fetched unless the local cache has it (hub.py). Any
+    other string, and any ``Path``, is a path.
 
     Raises:
         ArtifactError: no artifact of that name is shipped.
+        HubError: the Hub doesn't have the artifact or can't be reached.
+        MissingExtraError: huggingface_hub isn't installed.
 
     Example:
         >>> locate("home-assistant-en").name
@@ -111,6 +116,10 @@ def locate(artifact: str | os.PathLike[str]) -> Path:
         >>> locate("./mine.safetensors").name
         'mine.safetensors'
     """
+    if isinstance(artifact, str) and artifact.startswith("hf://"):
+        from neuralbits import hub
+
+        return hub.fetch(artifact)
     if not isinstance(artifact, str) or not re.fullmatch(r"[\w-]+", artifact):
         return Path(artifact)
     artifacts = shipped()
