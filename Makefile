@@ -9,6 +9,7 @@
 # make soak   send mixed traffic to the service for SECONDS: the table of docs/operations.md
 # make fuzz   fuzz the kernel with files and with texts, FUZZ_SECONDS each; `-j2` for both at once
 # make devices  measure flash, memory and time on microcontrollers: the tables of docs/devices.md
+# make docs   build the documentation's site and serve it on 127.0.0.1:8000
 # make serve  serve the shipped artifact, with only the serving dependencies
 # make image  build the service's container image with buildah, podman or docker
 
@@ -21,6 +22,7 @@ HOME_ASSISTANT := --dataset home-assistant --max-false-rejects 9%
 SERVE := .venv/.serve
 TRAIN := .venv/.train
 TEST := .venv/.test
+DOCS := .venv/.docs
 REPRODUCTIONS := .venv/.reproductions
 # Files that need a new installation after a change; the installation is editable, so others don't.
 BUILT_FROM := pyproject.toml constraints.txt neuralbits/_kernel.c $(wildcard kernel/*.[ch])
@@ -34,7 +36,7 @@ SECONDS ?= 600
 FUZZ_FLAGS := -std=c99 -O2 -g -Wall -Wextra -Wpedantic -Werror -DNEURALBITS_SIMD=0 \
     -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
 
-.PHONY: demo demo-plan serve test test-long test-all test-under-load lint check artifacts bench bench-kernel bench-service reproductions soak devices fuzz fuzz-open fuzz-text image clean
+.PHONY: demo demo-plan docs site serve test test-long test-all test-under-load lint check artifacts bench bench-kernel bench-service reproductions soak devices fuzz fuzz-open fuzz-text image clean
 
 demo: demo-plan $(TRAIN)
 	@mkdir -p runs
@@ -69,6 +71,12 @@ lint: $(TEST)
 	$(BIN)/mypy
 
 check: lint test
+
+docs: $(DOCS)
+	$(BIN)/python tools/build_docs.py serve
+
+site: $(DOCS)
+	$(BIN)/python tools/build_docs.py
 
 # How the shipped artifacts were made; some minutes each on two cores. The home's also learns from the intents of
 # CLINC150 that no home has, and is measured on out-of-scope texts of CLINC150 that it never saw.
@@ -142,6 +150,11 @@ $(TRAIN): $(BUILT_FROM) | $(BIN)/python
 $(REPRODUCTIONS): $(BUILT_FROM) | $(BIN)/python
 	$(BIN)/python -m pip install -q 'pip>=25.1' # for --group
 	$(BIN)/python -m pip install -q -c constraints.txt -e . --group reproductions
+	@touch $@
+
+$(DOCS): $(BUILT_FROM) | $(BIN)/python
+	$(BIN)/python -m pip install -q 'pip>=25.1' # for --group
+	$(BIN)/python -m pip install -q -e . --group docs
 	@touch $@
 
 $(TEST): $(BUILT_FROM) | $(BIN)/python
