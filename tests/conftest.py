@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING
 import hypothesis
 import pytest
 
+# make test runs one process for each core. More threads in each would only wait for one another:
+# they multiply the time of torch's many small steps. (Torch and NumPy read it when first imported.)
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import neuralbits
 from neuralbits import artifact
 from tests.support.homes import UTTERANCES, make_artifact

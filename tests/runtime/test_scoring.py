@@ -296,7 +296,10 @@ def blas_threads() -> set[int]:
     return {library["num_threads"] for library in threadpoolctl.threadpool_info()}
 
 
-def test_each_worker_uses_one_thread(artifact_path: Path, folder: Path) -> None:
+def test_each_worker_uses_one_thread(
+    artifact_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS")
     before = dict(os.environ)
     setup = scoring._Setup(str(artifact_path), "", table_writers.JsonLinesWriter(), "text", ())
     with scoring._pool(1, setup) as pool:
