@@ -105,6 +105,7 @@ class Interrupting:
     def find_spec(self, name, path=None, target=None):
         if name == {module!r}:
             os.kill(os.getpid(), signal.SIGINT)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
 sys.modules.pop({module!r}, None)
 sys.meta_path.insert(0, Interrupting())
 sys.argv = ["neuralbits", "classify", "home-assistant-en", "lights on"]
