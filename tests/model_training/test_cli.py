@@ -60,26 +60,27 @@ def test_evaluate_names_the_rows_that_it_leaves_out(artifact_path: Path, tmp_pat
     assert "line 22" in done.stderr
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
+def test_a_mistake_in_the_arguments_is_reported_before_torch_is_imported() -> None:
+    mistakes = [
         ["--set", "epoch=3"],
         ["--trainer", "gru"],
         ["--max-size", "big"],
         ["--max-false-rejects", "many"],
         ["--dataset", "mnist"],
         ["--train", "none.csv"],
-    ],
-)
-def test_a_mistake_in_the_arguments_is_reported_before_torch_is_imported(
-    arguments: list[str],
-) -> None:
-    script = (
-        "import sys; from neuralbits.cli import main\n"
-        "try: main()\n"
-        "finally: print('torch' in sys.modules)"
-    )
-    command = [sys.executable, "-c", script, "train", "--output", "x.safetensors", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 1
-    assert done.stdout == "False\n"
+    ]
+    script = f"""
+import sys
+from neuralbits.cli import main
+for mistake in {mistakes!r}:
+    sys.argv = ["neuralbits", "train", "--output", "x.safetensors", *mistake]
+    try:
+        main()
+    except SystemExit as end:
+        print(end.code, "torch" in sys.modules)
+"""
+    lines = run(command=[sys.executable, "-c", script]).splitlines()
+    assert len(lines) == len(mistakes)
+    for line in lines:
+        assert line.startswith("neuralbits: ")
+        assert line.endswith(" False")

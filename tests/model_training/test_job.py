@@ -1,4 +1,4 @@
-"""The offline job as its users meet it: real processes, killed, stopped, and gone on with."""
+"""The offline job as its users meet it: killed, stopped, and gone on with."""
 
 import json
 import os
@@ -23,6 +23,7 @@ from neuralbits.model_training.compression import group_lasso
 from neuralbits.model_training.job import TrainingError
 from neuralbits.model_training.process import stopping_on_interrupt
 from neuralbits.model_training.settings import Settings
+from tests.support.commands import run_here
 from tests.support.homes import UTTERANCES
 
 SIZE = 6 << 10
@@ -114,7 +115,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a run that nothing disturbed."""
     folder = tmp_path_factory.mktemp("uninterrupted")
     write_homes(folder)
-    finish(start(folder))
+    run_here(folder, *COMMAND)
     return folder
 
 
@@ -197,7 +198,7 @@ def test_resumed_after_a_kill_the_artifact_is_that_of_an_uninterrupted_run(
     killed: Path, uninterrupted: Path, tmp_path: Path
 ) -> None:
     folder = shutil.copytree(killed, tmp_path / "resumed")
-    said = finish(start(folder, "--resume"))
+    said = run_here(folder, *COMMAND, "--resume")
     assert f"epoch   1/{EPOCHS}" not in said
     resumed = (folder / "home.safetensors").read_bytes()
     assert resumed == (uninterrupted / "home.safetensors").read_bytes()
@@ -219,7 +220,7 @@ def test_ctrl_c_leaves_the_artifact_so_far_and_a_checkpoint_to_go_on_from(
     history = json.loads((tmp_path / "home.metrics.json").read_text())["history"]
     assert 1 <= len(history) < EPOCHS
 
-    finish(start(tmp_path, "--resume"))
+    run_here(tmp_path, *COMMAND, "--resume")
     resumed = (tmp_path / "home.safetensors").read_bytes()
     assert resumed == (uninterrupted / "home.safetensors").read_bytes()
     assert {path.name for path in tmp_path.iterdir()} == {"homes.csv", *WRITTEN}
@@ -376,7 +377,7 @@ def test_widths_that_are_set_are_kept(tmp_path: Path) -> None:
     paper = ["projection.stride=1", "projection.functions=72", "projection.dimensions=10"]
     paper += ["projection.code_bits=1"]
     settings = [*paper, "network.widths=", "network.first_precision=int8", "epochs=1"]
-    finish(start(tmp_path, *(word for setting in settings for word in ("--set", setting))))
+    run_here(tmp_path, *COMMAND, *(word for setting in settings for word in ("--set", setting)))
     held = artifact.read(tmp_path / "home.safetensors")
     assert held.projection.bits == 720
     assert [layer.inputs for layer in held.network.layers] == [720]
@@ -452,7 +453,7 @@ def test_an_artifact_holds_nothing_of_functions_that_group_lasso_removed(
 
 def test_without_a_trainer_the_report_and_the_card_have_no_rows_for_one(tmp_path: Path) -> None:
     write_homes(tmp_path)
-    said = finish(start(tmp_path, "--trainer", "none", "--set", "epochs=3"))
+    said = run_here(tmp_path, *COMMAND, "--trainer", "none", "--set", "epochs=3")
     assert "right: projection" in said.splitlines()[0]
     assert "trainer" not in said
     figures = json.loads((tmp_path / "home.metrics.json").read_text())

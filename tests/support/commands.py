@@ -1,8 +1,11 @@
 """The `neuralbits` command, as a user runs it."""
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
+from pathlib import Path
 from unittest import mock
 
 import pytest
@@ -32,3 +35,23 @@ def refusal(*arguments: object) -> str:
     ):
         main()
     return f"{ended.value.code}\n"
+
+
+def run_here(folder: Path, *arguments: object) -> str:
+    """Run the command in this process and in a folder; return its standard error.
+
+    For tests to which another process would add nothing but the seconds of importing torch.
+    """
+    from neuralbits.cli import main
+
+    errors = io.StringIO()
+    with (
+        mock.patch.object(sys, "argv", ["neuralbits", *map(str, arguments)]),
+        mock.patch.dict(os.environ, COLUMNS="200"),
+        contextlib.chdir(folder),
+        contextlib.redirect_stderr(errors),
+        pytest.raises(SystemExit) as ended,
+    ):
+        main()
+    assert ended.value.code == 0, errors.getvalue()
+    return errors.getvalue()
