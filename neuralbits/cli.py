@@ -289,18 +289,22 @@ def score(
     epilog=example(
         "neuralbits export home-assistant-en --format c --output firmware",
         "neuralbits export home-assistant-en --format wasm --output public",
+        "neuralbits export home-assistant-en --format arduino --output home_assistant_en",
     )
 )
 def export(
     artifact: ArtifactArgument,
     form: Annotated[
         exporting.Format,
-        typer.Option("--format", help="c for a C99 compiler, wasm for browsers and Node."),
+        typer.Option(
+            "--format",
+            help="c for a C99 compiler, wasm for browsers and Node, or the kind of a library.",
+        ),
     ],
     output: Annotated[Path, typer.Option(help="The folder for the files.")],
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Write an artifact as C or WebAssembly that runs without Python."""
+    """Write an artifact as C, as WebAssembly or as a library, to run without Python."""
     for path in exporting.export(loading.locate(artifact), form, output, overwrite=overwrite):
         print(f"wrote {path}")
 

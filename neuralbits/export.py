@@ -1,24 +1,25 @@
-"""Export an artifact to C for firmware, or to WebAssembly for browsers and Node.
+"""Export an artifact to C for firmware, to WebAssembly for browsers and Node, or to a library.
 
 The folder ``exported`` has the files that every export copies: the kernel's sources, the kernel as
-WebAssembly (tools/make_kernel_wasm.py), and their callers. docs/export.md describes the files.
+WebAssembly (tools/make_kernel_wasm.py), and their callers; kits.py makes libraries of them.
+docs/export.md describes the files.
 """
 
 import hashlib
 import json
-import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 
 import neuralbits
-from neuralbits import kernel, manifest
+from neuralbits import kernel, kits, manifest
+from neuralbits.c_source import c_bytes, c_string, identifier
 from neuralbits.errors import NeuralbitsError
 from neuralbits.files import atomic_write, is_own, refuse_foreign, stamped
 from neuralbits.manifest import Contents
 
-Format = Literal["c", "wasm"]
+Format = Literal["c", "wasm", "arduino", "platformio", "esp-idf", "zephyr", "npm"]
 
 RECORD = "neuralbits-export.json"
 """The list of exported files, by which the next export knows which files it may replace."""
@@ -40,7 +41,7 @@ def export(artifact: Path, form: Format, folder: Path, *, overwrite: bool = Fals
 
     Args:
         artifact: the artifact's file; its stem names the exported files.
-        form: ``"c"`` or ``"wasm"``.
+        form: ``"c"`` or ``"wasm"``, or the kind of a library.
         folder: where the files go.
         overwrite: also replace files that no export wrote, or that were edited since.
 
@@ -66,10 +67,39 @@ def export(artifact: Path, form: Format, folder: Path, *, overwrite: bool = Fals
     if form == "c":
         files = dict(_as_c(artifact, contents))
         names = {identifier(artifact.stem): artifact.stem}
-    else:
+    elif form == "wasm":
         files = dict(_as_wasm(artifact, contents))
+    elif form == "npm":
+        files = dict(kits.npm(_kit(artifact, contents), dict(_as_wasm(artifact, contents))))
+    else:
+        files = dict(_FIRMWARE[form](_kit(artifact, contents)))
     _write(files, names, folder, contents.manifest.digest, overwrite=overwrite)
     return [folder / name for name in files]
+
+
+_FIRMWARE: dict[str, Callable[[kits.Kit], Iterator[tuple[str, bytes]]]] = {
+    "arduino": kits.arduino,
+    "platformio": kits.platformio,
+    "esp-idf": kits.esp_idf,
+    "zephyr": kits.zephyr,
+}
+
+
+def _kit(artifact: Path, contents: Contents) -> kits.Kit:
+    """Describe an artifact for a library.
+
+    Raises:
+        ExportError: the compiled kernel is missing.
+    """
+    return kits.Kit(
+        artifact.stem,
+        identifier(artifact.stem),
+        contents.manifest.labels,
+        contents.content,
+        contents.manifest.digest,
+        _scratch_size(artifact, contents),
+        MAX_TEXT_BYTES,
+    )
 
 
 def _check(artifact: str, contents: Contents) -> None:
@@ -97,11 +127,7 @@ def _as_c(artifact: Path, contents: Contents) -> Iterator[tuple[str, bytes]]:
     Raises:
         ExportError: the compiled kernel, which computes the size of the scratch buffer, is missing.
     """
-    if not kernel.COMPILED:
-        raise ExportError(
-            f"can't export {artifact} as C without the compiled kernel: install a wheel of "
-            "neuralbits, or install a C compiler and reinstall neuralbits"
-        )
+    scratch = _scratch_size(artifact, contents)
     content, labels = contents.content, contents.manifest.labels
     for name in ("neuralbits.h", "neuralbits.c", "unicode.h"):
         yield name, (SHARED / "kernel" / name).read_bytes()
@@ -114,14 +140,12 @@ def _as_c(artifact: Path, contents: Contents) -> Iterator[tuple[str, bytes]]:
         size=len(content),
         intents=len(labels),
         longest=MAX_TEXT_BYTES,
-        scratch=kernel.Kernel(content, labels).scratch_size(MAX_TEXT_BYTES),
+        scratch=scratch,
     )
-    numbers = [str(byte) for byte in content]
-    rows = (",".join(numbers[start : start + 24]) for start in range(0, len(numbers), 24))
     source = _SOURCE.format(
         name=name,
         NAME=name.upper(),
-        numbers=",\n    ".join(rows),
+        numbers=c_bytes(content),
         labels=",\n    ".join(map(c_string, labels)),
     )
     yield f"{name}_model.h", header.encode()
@@ -158,26 +182,19 @@ const char *const {name}_labels[] = {{
 """
 
 
-def identifier(name: str) -> str:
-    """Turn a file's stem into a C identifier that can't clash with the kernel's names.
+def _scratch_size(artifact: Path, contents: Contents) -> int:
+    """Return the bytes of working memory for a text of `MAX_TEXT_BYTES`.
 
-    Example:
-        >>> identifier("home-assistant-en"), identifier("2024"), identifier("neuralbits")
-        ('home_assistant_en', 'm2024', 'm_neuralbits')
+    Raises:
+        ExportError: the compiled kernel, which computes it, is missing.
     """
-    cleaned = re.sub(r"\W", "_", name.lower(), flags=re.ASCII)
-    if cleaned.startswith("neuralbits"):
-        return f"m_{cleaned}"
-    return cleaned if cleaned[:1].isalpha() else f"m{cleaned}"
-
-
-def c_string(text: str) -> str:
-    """Write a C string literal, with octal escapes for all but plain ASCII characters."""
-    return '"' + re.sub(rb"[^\w .,:/-]", _octal, text.encode()).decode() + '"'
-
-
-def _octal(byte: re.Match[bytes]) -> bytes:
-    return b"\\%03o" % ord(byte[0])
+    if not kernel.COMPILED:
+        raise ExportError(
+            f"can't export {artifact} as C without the compiled kernel: install a wheel of "
+            "neuralbits, or install a C compiler and reinstall neuralbits"
+        )
+    engine = kernel.Kernel(contents.content, contents.manifest.labels)
+    return engine.scratch_size(MAX_TEXT_BYTES)
 
 
 # ---- WebAssembly -----------------------------------------------------------------------------
@@ -276,6 +293,8 @@ def _write(
         own[name] = {recorded.get(name, ""), hashes[name]}
         refuse_foreign([path], overwrite=overwrite, digests=own[name])
     folder.mkdir(exist_ok=True)
+    for name in files:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
     record = {
         "artifact": digest,
         "neuralbits": neuralbits.__version__,

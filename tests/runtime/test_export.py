@@ -20,6 +20,7 @@ import pytest
 
 import neuralbits
 from neuralbits import artifact, export
+from neuralbits.c_source import identifier
 from neuralbits.errors import ForeignFileError
 from neuralbits.projection import Projection
 from tests.kernel.test_kernel import make
@@ -138,7 +139,7 @@ def test_the_header_has_the_size_of_the_scratch_buffer(tmp_path: Path) -> None:
     checks, folder = "", tmp_path / "c"
     for path in paths:
         export.export(path, "c", folder)
-        name = export.identifier(path.stem)
+        name = identifier(path.stem)
         checks += f"""
             if (neuralbits_open(&model, {name}_model, sizeof {name}_model) ||
                 neuralbits_scratch_size(&model, 255) != {name.upper()}_SCRATCH)
@@ -160,7 +161,7 @@ def test_the_header_has_the_size_of_the_scratch_buffer(tmp_path: Path) -> None:
     ],
 )
 def test_a_file_name_becomes_a_c_identifier(stem: str, name: str) -> None:
-    assert export.identifier(stem) == name
+    assert identifier(stem) == name
 
 
 @needs_compiler
