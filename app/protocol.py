@@ -136,9 +136,9 @@ class Connection(HttpToolsProtocol):
         self._counted = 0  # bytes of memory that are counted for it
         self._received = self._body = 0  # bytes since the head's end, and those of them in the body
         self._unparsed = 0  # bytes since the parser's last event, at least
+        self._parsed = 0  # bytes of the head and the body up to that event
         # Of each unanswered request: the memory of its head, the bytes of its body.
-        self._heads: deque[int] = deque()
-        self._bodies: deque[int] = deque()
+        self._unanswered: deque[list[int]] = deque()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection; another one may have to go for it."""
@@ -172,7 +172,11 @@ class Connection(HttpToolsProtocol):
     # What the client sends
 
     def data_received(self, data: bytes) -> None:
-        """Take a part of a request, or of several."""
+        """Take a part of a request, or of several.
+
+        What is done here for each request, and in the parser's events, is as little as can be: a
+        request that has arrived as a whole needs no more than the limits of its events.
+        """
         self._received += len(data)
         if self.lingers:
             if self._refused and self._received > _PATIENCE:
@@ -180,10 +184,12 @@ class Connection(HttpToolsProtocol):
             return
         if self._deadline is None:
             self._arm()
-        self._unparsed += len(data)
         super().data_received(data)
         if not self._in_request or self.lingers:
             return
+        parsed = self._head + self._body
+        self._unparsed = self._unparsed + len(data) if parsed == self._parsed else 0
+        self._parsed = parsed
         if self._unparsed > _MAX_HEAD:
             self._refuse("long_head")
         elif not self._in_head and self._received > _MAX_HEAD + _FRAMING * self._body:
@@ -199,65 +205,66 @@ class Connection(HttpToolsProtocol):
             self._exceed("crowded")
         super().on_message_begin()
         self._in_head = self._in_request = True
-        self._head = self._counted = self._unparsed = 0
+        self._head = self._body = self._parsed = self._unparsed = self._counted = 0
         self.since = monotonic()
 
     def on_url(self, url: bytes) -> None:
         """Take a part of the request line."""
         self.url += url
-        self._lengthen(len(url))
+        self._head += len(url)
+        if self._head > _MAX_HEAD:
+            self._exceed("long_head")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header or a trailer."""
-        if len(self.headers) == _MAX_HEADERS:
+        self._head += len(name) + len(value) + 4
+        headers = self.headers
+        if self._head > _MAX_HEAD or len(headers) == _MAX_HEADERS:
             self._exceed("long_head")
-        super().on_header(name, value)
-        self._lengthen(len(name) + len(value) + 4)
+        # As Uvicorn does; to call its method would take as long again.
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """Hand the request to the application, which reads the body."""
         super().on_headers_complete()
         self._in_head = False
-        self._heads.append(0)
-        self._bodies.append(0)
+        self._unanswered.append([0, 0])
         self._count()
         self.headers = []  # trailers are no headers of the request
-        self._received = self._body = self._unparsed = 0
+        self._received = 0
         # Until the request is whole, its answer closes the connection.
-        self._keep_alive = self.cycle.keep_alive
-        self.cycle.keep_alive = False
-        self.cycle.transport = self  # type: ignore[assignment]
+        cycle = self.cycle
+        self._keep_alive = cycle.keep_alive
+        cycle.keep_alive = False
+        cycle.transport = self  # type: ignore[assignment]
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body."""
-        self._unparsed = 0
-        self._body += len(body)
+        length = len(body)
+        self._body += length
         if not self.cycle.response_complete:
-            self._bodies[-1] += len(body)
-            self._limits.bodies += len(body)
-            if self._limits.bodies > self._limits.max_bodies:
+            limits = self._limits
+            self._unanswered[-1][1] += length
+            limits.bodies += length
+            if limits.bodies > limits.max_bodies:
                 self._exceed("crowded")
         super().on_body(body)
 
     def on_message_complete(self) -> None:
         """End the request."""
         self._in_request = False
-        self._unparsed = 0
-        if not self.cycle.response_started:
-            self.cycle.keep_alive = self._keep_alive
-        self.cycle.transport = self.transport
+        cycle = self.cycle
+        if not cycle.response_started:
+            cycle.keep_alive = self._keep_alive
+        cycle.transport = self.transport
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what the parser, or one of the limits, doesn't take."""
         self._refuse(self._excess)
-
-    def _lengthen(self, length: int) -> None:
-        """Add to the length of the head."""
-        self._head += length
-        self._unparsed = 0
-        if self._head > _MAX_HEAD:
-            self._exceed("long_head")
 
     def _exceed(self, reason: str) -> None:
         """Stop the parser within what it reads."""
@@ -272,20 +279,22 @@ class Connection(HttpToolsProtocol):
         grown = now - self._counted
         self._counted = now
         self.held += grown
-        self._limits.heads += grown
-        if not self._in_head and self._heads:
-            self._heads[-1] = now
-        if self._limits.heads > _MAX_HEADS:
-            self._limits.relieve(self.connections)  # type: ignore[arg-type]
+        limits = self._limits
+        limits.heads += grown
+        if not self._in_head and self._unanswered:
+            self._unanswered[-1][0] = now
+        if limits.heads > _MAX_HEADS:
+            limits.relieve(self.connections)  # type: ignore[arg-type]
 
     # What it is sent
 
     def on_response_complete(self) -> None:
         """Give the next request its own time, if a part of it is here already."""
-        self._limits.bodies -= self._bodies.popleft()
-        head = self._heads.popleft()
+        head, body = self._unanswered.popleft()
         self.held -= head
-        self._limits.heads -= head
+        limits = self._limits
+        limits.heads -= head
+        limits.bodies -= body
         if self.lingers:
             return
         super().on_response_complete()
@@ -391,9 +400,8 @@ class Connection(HttpToolsProtocol):
         self.url = b""
         self._limits.heads -= self.held
         self.held = 0
-        self._limits.bodies -= sum(self._bodies)
-        self._heads = deque([0] * len(self._heads))
-        self._bodies = deque([0] * len(self._bodies))
+        self._limits.bodies -= sum(body for _, body in self._unanswered)
+        self._unanswered = deque([0, 0] for _ in self._unanswered)
 
 
 class Handshake(asyncio.Protocol):

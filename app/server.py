@@ -43,6 +43,8 @@ def serve(settings: Settings, hangup: Hangup | None = None) -> None:
         http=make_connection,  # type: ignore[arg-type]  # uvicorn calls it, as it would the class
         ws="none",
         server_header=False,
+        # Nothing depends on the client's address or on the scheme that it used.
+        proxy_headers=False,
         ssl_certfile=settings.tls_certificate,
         ssl_keyfile=settings.tls_key,
         log_config=None,

@@ -38,7 +38,8 @@ class Access:
         self._app = app
         self._metrics = metrics
         self._paths = paths
-        self._ids = (f"{secrets.token_hex(4)}-{number:x}".encode() for number in count(1))
+        process = secrets.token_hex(4)
+        self._ids = (f"{process}-{number:x}".encode() for number in count(1))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, and account for it."""
