@@ -40,6 +40,4 @@ def key() -> None:
     """Make an API key for clients, and its hash for the service."""
     from . import api_keys
 
-    made, hashed = api_keys.make()
-    print(f"{made}  for the client; it can't be shown again")
-    print(f"NEURALBITS_API_KEYS={hashed}  for the service; commas separate several")
+    api_keys.print_new()

@@ -13,7 +13,7 @@ from neuralbits.errors import shown
 from neuralbits.loading import locate
 from neuralbits.sizes import parse_size
 
-from .api_keys import KeyHash, key_hash
+from .api_keys import COMMAND, KeyHash, key_hash
 
 _PREFIX = "NEURALBITS_"
 _OTHERS = {"NEURALBITS_DATA"}
@@ -121,7 +121,7 @@ class Settings(BaseModel):
         if not (settings.api_keys or settings.open or settings.is_loopback()):
             raise StartupError(
                 f"anyone who can reach {settings.host} could use this service: set "
-                "NEURALBITS_API_KEYS to hashes of keys (`neuralbits key` makes one), or "
+                f"NEURALBITS_API_KEYS to hashes of keys (`{COMMAND}` makes one), or "
                 "NEURALBITS_OPEN=true if this is intended"
             )
         if (settings.tls_certificate is None) != (settings.tls_key is None):

@@ -1,11 +1,13 @@
 """Starting, listening and TLS, of a real process."""
 
 import ssl
+import sys
 from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.support.commands import run
 from tests.support.services import ends, environment, started
 
 
@@ -64,3 +66,12 @@ def test_a_key_in_the_place_of_its_hash_isnt_repeated(artifact_path: Path, tmp_p
     assert "NEURALBITS_API_KEYS" in says
     assert "`neuralbits key` makes both" in says
     assert "secret" not in says
+
+
+def test_without_the_command_line_the_error_names_the_module_that_makes_keys() -> None:
+    script = (
+        "import sys; sys.modules['typer'] = None; "
+        "from neuralbits.app.command import serve; serve(host='0.0.0.0')"
+    )
+    error = run(code=1, command=[sys.executable, "-c", script])
+    assert "(`python -m neuralbits.app.api_keys` makes one)" in error
