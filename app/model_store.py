@@ -45,7 +45,7 @@ class Served:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._one_at_a_time = asyncio.Lock()
-        self._seen = _signature(path)
+        self._seen = self._settled = _signature(path)
         self.content, self.classifier = _read(path)
         self.last: Reload | None = None
         self.loaded = 0
@@ -81,13 +81,16 @@ class Served:
         By looking, not by the kernel's notifications, which network file systems don't give and
         which follow a mounted link to where it once led.
         """
-        settled = self._seen
         while True:
             await asyncio.sleep(_INTERVAL)
-            now = _signature(self._path)
-            if now == settled != self._seen:
-                await self.reload()
-            settled = now
+            await self.look()
+
+    async def look(self) -> None:
+        """Reload if the file has changed since it was read, but not since the last look."""
+        now = _signature(self._path)
+        if now == self._settled != self._seen:
+            await self.reload()
+        self._settled = now
 
 
 def _read(path: Path) -> tuple[bytes, Classifier]:

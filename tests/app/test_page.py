@@ -34,6 +34,7 @@ CHROMIUM = shutil.which("chromium")
 
 SHIPPED = ROOT / "artifacts" / "home-assistant-en.safetensors"
 KEY = "a key of this test's"
+TWO_FRAMES = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 PHONE = {"viewport": {"width": 360, "height": 780}, "device_scale_factor": 2, "has_touch": True}
 
 
@@ -337,13 +338,16 @@ def test_the_latest_answer_wins_though_an_earlier_one_comes_later(
             held.append(route)
 
     tab.page.route("**/classify", hold_the_first)
-    tab.page.locator("#text").fill("turn on the fan")
-    while not held:
-        tab.page.wait_for_timeout(10)
+    with tab.page.expect_request("**/classify") as earlier:
+        tab.page.locator("#text").fill("turn on the fan")
     tab.enter("what's the weather")
     with contextlib.suppress(playwright.Error):  # an aborted request can't be continued
         held[0].continue_()
-    tab.page.wait_for_timeout(300)
+    answer = earlier.value.response()  # waits for it
+    assert (answer is None) == aborts
+    if answer:
+        answer.finished()
+    tab.page.evaluate(TWO_FRAMES)
     assert tab.bars() == expected_bars(home, "what's the weather")
 
 
@@ -384,27 +388,27 @@ def test_the_grid_shows_the_neural_bits(visit: Open, home: neuralbits.Classifier
 
 @needs_chromium
 def test_flipped_bits_flash_unless_motion_is_unwelcome(visit: Open) -> None:
-    colours = """async () => {
+    colours = """() => {
         const canvas = document.querySelector("#bits canvas");
-        const seen = () => new Set(new Uint32Array(
+        return new Set(new Uint32Array(
             canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.buffer,
         )).size;
-        const text = document.querySelector("#text");
-        text.value = "open the garage";
-        text.dispatchEvent(new InputEvent("input"));
-        let most = 0;
-        for (let frame = 0; frame < 30; frame++) {
-            await new Promise(requestAnimationFrame);
-            most = Math.max(most, seen());
-        }
-        return most;
     }"""
-    still, moving = visit(), visit(reduced_motion="no-preference")
-    for tab in (still, moving):
+    for motion in ("reduce", "no-preference"):
+        tab = visit(reduced_motion=motion)
+        clock = tab.page.clock
+        clock.install(time=0)
+        tab.page.reload()
         tab.enter("lights on")
-    moving.page.wait_for_timeout(600)
-    assert still.page.evaluate(colours) == 5  # four shades on transparent
-    assert moving.page.evaluate(colours) > 5
+        clock.pause_at(3_600_000)  # from now on the page's time only passes when this test says so
+        assert tab.page.evaluate(colours) == 5  # four shades on transparent
+        tab.page.locator("#text").fill("open the garage")
+        clock.run_for(1000)  # milliseconds, in which the page asks
+        tab.wait("reading", "^open the garage$")
+        clock.run_for(20)  # a frame
+        assert (tab.page.evaluate(colours) > 5) == (motion == "no-preference")
+        clock.run_for(10_000)
+        assert tab.page.evaluate(colours) == 5
 
 
 @needs_chromium
@@ -562,13 +566,18 @@ def test_nothing_on_the_page_shifts_as_bars_move(visit: Open, device: dict[str, 
         const moved = ({ sources }) => sources.map(({ node }) => node)
             .filter((node) => !document.querySelector("#intents").contains(node))
             .map((node) => node?.id ?? node?.parentElement?.outerHTML);
-        new PerformanceObserver((list) => shifts.push(...list.getEntries().flatMap(moved)))
-            .observe({ type: "layout-shift" });"""
+        globalThis.note = (entries) => shifts.push(...entries.flatMap(moved));
+        globalThis.observer = new PerformanceObserver((list) => note(list.getEntries()));
+        observer.observe({ type: "layout-shift" });"""
     )
     tab.type(OUTSIDE)
     assert tab.shown("scope") == "out of scope"
     tab.type("set the temperature to 20 degrees")
-    tab.page.wait_for_timeout(400)
+    tab.page.evaluate(  # until the bars have moved
+        "Promise.allSettled(document.getAnimations().map(({ finished }) => finished))"
+    )
+    tab.page.evaluate(TWO_FRAMES)
+    tab.page.evaluate("note(observer.takeRecords())")
     assert tab.page.evaluate("shifts") == []
 
 

@@ -145,7 +145,14 @@ def test_a_rate_is_kept_while_answers_take_less(tmp_path: Path, artifact_path: P
         "neuralbits.app", {"artifact": artifact_path}, CORES, b'{"text": ""}'
     ) as server:
         load = http_load.Load("/classify", bodies, connections=4, rate=100)
-        assert http_load.send(load, server, CORES, seconds=1).rate == pytest.approx(100, rel=0.2)
+
+        def is_kept() -> bool:
+            paced = http_load.send(load, server, CORES, seconds=1)
+            due = 100 * paced.seconds
+            assert paced.requests <= due + 1  # however busy the machine is
+            return paced.requests >= 0.95 * due
+
+        until(is_kept)
         with pytest.raises(BenchmarkError, match="requests failed"):
             http_load.send(http_load.Load("/nothing", bodies, 1), server, CORES, seconds=1)
 
@@ -156,8 +163,9 @@ def test_one_run_measures_everything() -> None:
     output = StringIO()
     measured = service.measure(TEXTS * 12, effort, Console(file=output))
     assert measured.keys() == MEASURED.keys()
+    for figures in (measured["requests"], measured["start"]):
+        assert figures["neuralbits"] != figures["bare"]
     for row in service.rows(measured):
-        assert row.theirs != row.ours
         assert row.unit != " ×" or row.ratio > 0
     assert measured["rate"] == measured["requests"]["neuralbits"][0] / 2
     assert measured["paced"] > 0
