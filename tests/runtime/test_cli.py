@@ -23,6 +23,7 @@ COMMANDS = (
     "inspect",
     "models",
     "export",
+    "push",
     "serve",
     "key",
     "train",
