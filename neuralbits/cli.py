@@ -304,7 +304,7 @@ def export(
     output: Annotated[Path, typer.Option(help="The folder for the files.")],
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Write an artifact as C, WebAssembly or a library: no Python to run it."""
+    """Write an artifact as C, as WebAssembly or as a library of these."""
     for path in exporting.export(loading.locate(artifact), form, output, overwrite=overwrite):
         print(f"wrote {path}")
 
