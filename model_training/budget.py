@@ -1,6 +1,7 @@
 """The budget: from a size in bytes to the widths of the projection and of the network."""
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -75,7 +76,11 @@ def check(
 
 
 def fit(
-    settings: Settings, labels: tuple[str, ...], provenance: dict[str, object], max_size: int
+    settings: Settings,
+    labels: tuple[str, ...],
+    provenance: dict[str, object],
+    max_size: int,
+    choices: Sequence[int] = FUNCTIONS,
 ) -> Settings:
     """Widen the projection and the first hidden layer as far as the budget goes.
 
@@ -87,6 +92,7 @@ def fit(
         labels: the intents, whose names take room too.
         provenance: as large as the one that the artifact will hold.
         max_size: in bytes.
+        choices: of the number of functions, falling.
 
     Raises:
         BudgetError: not even the smallest network fits.
@@ -107,13 +113,13 @@ def fit(
     def size(functions: int, units: int) -> int:
         return len(artifact.encode(blank(candidate(functions, units), labels, provenance))[0])
 
-    for functions in FUNCTIONS:
-        fewest = 1 if functions == FUNCTIONS[-1] else MIN_UNITS
+    for functions in choices:
+        fewest = 1 if functions == choices[-1] else MIN_UNITS
         if size(functions, fewest) <= max_size:
             widths = range(fewest, MAX_UNITS + 1)
             fitting = bisect_right(widths, max_size, key=partial(size, functions))
             return candidate(functions, widths[fitting - 1])
-    smallest = size(FUNCTIONS[-1], 1)
+    smallest = size(choices[-1], 1)
     raise BudgetError(
         f"no artifact for these {len(labels)} intents fits into {max_size} bytes; "
         f"allow at least {smallest} by --max-size"

@@ -43,6 +43,12 @@ OutOfScopeOption = Annotated[
 UnlabelledOption = Annotated[
     list[Path] | None, typer.Option(help="Texts without labels, to learn from as well.")
 ]
+TransferOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="Texts of other domains, to learn the encoder's predictions of; or general, a corpus."
+    ),
+]
 DatasetOption = Annotated[
     str | None,
     typer.Option(
@@ -80,14 +86,29 @@ def train(
         typer.Option(help="Out-of-scope texts, measured once, at the end; repeatable."),
     ] = None,
     unlabelled: UnlabelledOption = None,
+    transfer: TransferOption = None,
     dataset: DatasetOption = None,
     language: LanguageOption = None,
     text_column: TextColumnOption = "text",
     label_column: LabelColumnOption = "intent",
     max_size: Annotated[str, typer.Option(help="The artifact's greatest size.")] = "64KiB",
     trainer: Annotated[
-        str, typer.Option(help="lstm, feedforward or cnn, or several joined by +; or none.")
-    ] = "lstm",
+        str | None,
+        typer.Option(
+            help="lstm, feedforward, cnn or encoder, or several joined by +; or none.",
+            show_default="encoder with --encoder, otherwise lstm",
+        ),
+    ] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            help="A sentence encoder: a folder or a name that sentence-transformers loads."
+        ),
+    ] = None,
+    base: Annotated[
+        Path | None,
+        typer.Option(help="A pretrained first layer to start from, made by pretrain."),
+    ] = None,
     max_false_rejects: Annotated[
         str, typer.Option(help="The greatest share of in-scope texts to reject.")
     ] = "4%",
@@ -117,12 +138,13 @@ def train(
     try:
         chosen = Settings(
             seed=seed,
-            trainer=TrainerSettings(names=trainer),
+            trainer=TrainerSettings(names=trainer or ("encoder" if encoder else "lstm")),
             max_false_rejects=parse_share(max_false_rejects),
         )
     except ValueError as error:
         raise SettingsError(str(error)) from None
     chosen = chosen.override(set_ or [])
+    chosen.trainer.check_encoder(encoder, bool(transfer))
     size = parse_size(max_size)
     source = DataOptions(
         train,
@@ -131,6 +153,7 @@ def train(
         tuple(out_of_scope or ()),
         tuple(out_of_scope_test or ()),
         tuple(unlabelled or ()),
+        tuple(transfer or ()),
         dataset,
         language,
         text_column,
@@ -140,7 +163,9 @@ def train(
     loaded = source.load(seed).shortened(chosen.max_characters)
     print(loaded.report)
     # Where files lie, what was there and interruptions make no difference to the artifact.
-    files = {str(file): file.name for file in (output, *source.files)}
+    named = [output, *source.files, *([Path(encoder)] if encoder else [])]
+    named += [base] if base else []
+    files = {str(file): file.name for file in named}
     words = [
         files.get(word, word) for word in sys.argv[1:] if word not in ("--resume", "--overwrite")
     ]
@@ -160,6 +185,8 @@ def train(
             resume=resume,
             overwrite=overwrite,
             device=device,
+            encoder=encoder,
+            base=base,
             observer=progress,
             stop=stop,
         )
@@ -171,6 +198,52 @@ def train(
     print(f"wrote {output}, and beside it the model card, the report and its figures")
     if len(report.history) < chosen.epochs:
         raise typer.Exit(130)  # stopped by Ctrl-C: what was to follow shouldn't
+
+
+@commands.command(
+    epilog=example(
+        "neuralbits pretrain --texts talk.csv --encoder FOLDER --output base.safetensors"
+    )
+)
+def pretrain(
+    texts: Annotated[list[Path], typer.Option(help="Texts of any domain, no labels; repeatable.")],
+    encoder: Annotated[
+        str,
+        typer.Option(
+            help="A sentence encoder: a folder or a name that sentence-transformers loads."
+        ),
+    ],
+    output: Annotated[Path, typer.Option(help="Where the base goes: a .safetensors file.")],
+    text_column: TextColumnOption = "text",
+    seed: Annotated[int, typer.Option(help="The same seed gives the same base.")] = 0,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Make a base: a first layer that reproduces a sentence encoder's embeddings.
+
+    `neuralbits train --base` starts from it, with or without the encoder.
+    """
+    require("torch", "train")
+    from .data import load_file
+    from .outputs import check_outputs
+
+    check_outputs(output, overwrite=overwrite)
+    files = [load_file(file, text_column, None) for file in texts]
+    from . import pretraining
+    from .process import stopping_on_interrupt
+    from .progress import ConsoleProgress
+
+    with stopping_on_interrupt() as stop, ConsoleProgress(Console(stderr=True)) as progress:
+        base = pretraining.run(
+            pretraining.PretrainingSettings(seed=seed),
+            [text for file in files for text in file.out_of_scope.texts],
+            encoder,
+            output,
+            overwrite=overwrite,
+            observer=progress,
+            stop=stop,
+        )
+    count = base.provenance["texts"]["count"]
+    print(f"wrote {output}: {len(base.weights)} units, from {count:,} texts")
 
 
 @commands.command(
@@ -224,6 +297,7 @@ def sweep(
         tuple(out_of_scope or ()),
         (),
         tuple(unlabelled or ()),
+        (),
         dataset,
         language,
         text_column,

@@ -30,7 +30,10 @@ from .evaluation.report import Measured, TrainingReport, write_report
 from .loop.checkpoint import Checkpoint
 from .loop.history import Observer
 from .loop.joint import JointTraining, Stopped
+from .networks.base import Base
+from .networks.sentence_encoder import SentenceEncoder
 from .outputs import TrainingError, check_outputs
+from .process import choose_device as choose_device
 from .process import repeatable
 from .settings import Settings
 
@@ -46,6 +49,8 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     device: str = "auto",
+    encoder: str | None = None,
+    base: Path | None = None,
     observer: Observer | None = None,
     stop: threading.Event | None = None,
 ) -> TrainingReport:
@@ -66,6 +71,9 @@ def train(
         resume: go on from the checkpoint, if there is one.
         overwrite: replace files that this program didn't write.
         device: ``cpu``, ``cuda``, or ``auto`` for a GPU if there is one.
+        encoder: the folder or the name of the sentence encoder among the trainers. The embeddings
+            are kept in ``x.safetensors.embeddings``, for the next run.
+        base: the file of a pretrained first layer to start from, which sets the projection.
         observer: of the run.
         stop: once set, the job ends after the batch under way: it writes the artifact as it then
             is, and keeps the checkpoint to resume from.
@@ -74,26 +82,49 @@ def train(
         TrainingError: there is no such device, an output can't be written, or the job was stopped
             before there was a network to keep.
         CheckpointError: there is a checkpoint that can't be used.
+        EncoderError: the sentence encoder can't be loaded.
+        BaseError: the base can't be read, or doesn't go with the settings.
         ForeignFileError: an output would replace a file that this program didn't write.
         BudgetError: the network doesn't fit ``max_size``, or none does.
         OSError: a file can't be written.
     """
     check_outputs(output, overwrite=overwrite)
+    chosen = choose_device(device)
+    loaded = load_encoder(settings, data, encoder, output, chosen)
     provenance = {
         "data": data.provenance,
         "seed": settings.seed,
         "neuralbits": neuralbits.__version__,
         "command": command,
     }
-    settings = fit_budget(settings, data, provenance, max_size, choose_widths)
-    checkpoint = Checkpoint(output, settings, data)
+    if loaded:
+        provenance["encoder"] = {"name": Path(loaded.name).name, "sha256": loaded.sha256}
+    start = Base.read(base) if base else None
+    if start:
+        settings = replace(settings, projection=start.projection)
+        provenance["base"] = start.provenance
+    settings = fit_budget(
+        settings, data, provenance, max_size, choose_widths, choose_functions=start is None
+    )
+    origins = {
+        "encoder": loaded.sha256 if loaded else None,
+        "base": start.sha256 if start else None,
+    }
+    checkpoint = Checkpoint(output, settings, data, origins)
     checkpoint.check(resume)
-    chosen = choose_device(device)
+    observer = observer or Observer()
+    stopped = stop.is_set if stop else lambda: False
+
+    def embedding(done: int, count: int) -> None:
+        if stopped():
+            raise TrainingError("stopped while texts were embedded; the next run goes on there")
+        observer.embed(done, count)
+
     with repeatable(chosen):
-        training = JointTraining(settings, data, chosen, stop.is_set if stop else lambda: False)
+        training = JointTraining(settings, data, chosen, stopped, loaded, embedding, start)
         check_space(training, checkpoint.path)
         checkpoint.restore(training)
-        run(training, checkpoint, observer or Observer())
+        run(training, checkpoint, observer)
         if training.latest is None:
             raise TrainingError("stopped before there was a network to keep: there is no artifact")
         results = measure(training, data, provenance)
@@ -112,6 +143,8 @@ def fit_budget(
     provenance: dict[str, Any],
     max_size: int,
     choose_widths: bool,
+    *,
+    choose_functions: bool = True,
 ) -> Settings:
     """Choose the widths that fill the budget, or check that those of the settings fit.
 
@@ -123,21 +156,29 @@ def fit_budget(
         "epochs": settings.epochs,
         "metrics": {split: {"accuracy": 0.1234, "ece": 0.1234} for split in data.measured_splits},
     }
-    fit = budget.fit if choose_widths else budget.check
-    return fit(settings, data.labels, provenance | to_come, max_size)
+    provenance = provenance | to_come
+    if not choose_widths:
+        return budget.check(settings, data.labels, provenance, max_size)
+    functions = budget.FUNCTIONS if choose_functions else (settings.projection.functions,)
+    return budget.fit(settings, data.labels, provenance, max_size, functions)
 
 
-def choose_device(name: str) -> torch.device:
-    """Return the device of this name, or a GPU for ``auto`` if there is one.
+def load_encoder(
+    settings: Settings,
+    data: TrainingData,
+    name: str | None,
+    output: Path,
+    device: torch.device,
+) -> SentenceEncoder | None:
+    """Load the sentence encoder if one is among the trainers.
 
     Raises:
-        TrainingError: there is no such device.
+        EncoderError: it isn't named or can't be loaded; or it is named, and isn't a trainer.
     """
-    if name == "cuda" and not torch.cuda.is_available():
-        raise TrainingError("there is no GPU that torch can use; leave --device out")
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
+    settings.trainer.check_encoder(name, bool(data.transfer))
+    if name is None:
+        return None
+    return SentenceEncoder(name, output.with_name(f"{output.name}.embeddings"), device)
 
 
 def check_space(training: JointTraining, checkpoint: Path) -> None:
@@ -229,12 +270,11 @@ def measure(training: JointTraining, data: TrainingData, provenance: dict[str, A
     }
     provenance = provenance | {"epochs": training.epochs_done, "metrics": metrics}
     trainer = None
-    if training.teacher:
-        network = training.teacher.network
+    if settings.trainer.present:
         outputs = {
             split: (
-                Outputs(*network.outputs(examples.texts)),
-                Outputs(*network.outputs(outside.texts)) if outside else None,
+                Outputs(*training.trainer_outputs(examples.texts)),
+                Outputs(*training.trainer_outputs(outside.texts)) if outside else None,
             )
             for split, (examples, outside) in data.measured_splits.items()
         }
@@ -244,9 +284,9 @@ def measure(training: JointTraining, data: TrainingData, provenance: dict[str, A
         )
         trainer = Measured(
             name=settings.trainer.names,
-            bytes=sum(4 * p.numel() for p in network.parameters()),
+            bytes=training.trainer_bytes,
             microseconds_per_text=microseconds_per_text(
-                network.probabilities, data.last_measured.texts
+                training.trainer_classify, data.last_measured.texts
             ),
             evaluation=evaluations(outputs, threshold),
         )

@@ -9,6 +9,21 @@ from contextlib import contextmanager
 import torch
 from threadpoolctl import threadpool_limits
 
+from .outputs import TrainingError
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device of this name, or a GPU for ``auto`` if there is one.
+
+    Raises:
+        TrainingError: there is no such device.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise TrainingError("there is no GPU that torch can use; leave --device out")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
 
 @contextmanager
 def repeatable(device: torch.device) -> Iterator[None]:

@@ -34,10 +34,14 @@ class ConsoleProgress(Observer):
     ) -> None:
         self._progress.stop()
 
+    def embed(self, done: int, count: int) -> None:
+        """Move the bar of the texts that are embedded."""
+        self._progress.update(self._bar, description="embedding texts", completed=done, total=count)
+
     def begin(self, epochs: int) -> None:
         """Show an empty bar."""
         self._epochs = epochs
-        self._progress.update(self._bar, description="training", total=epochs)
+        self._progress.update(self._bar, description="training", completed=0, total=epochs)
 
     def advance(self, epochs: float) -> None:
         """Move the bar."""

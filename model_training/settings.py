@@ -42,6 +42,8 @@ class Settings:
     """From each text a share of its tokens is dropped, drawn between 0 and this every time."""
     unlabelled_token_dropout: float = 0.3
     """The same for unlabelled texts, which have no label that a token may decide."""
+    transfer_share: float = 2.0
+    """How many texts of other domains a batch has for each labelled one, if there are any."""
     ngram_dropout: float = 0.4
     """From what is left a share of its n-grams is dropped likewise."""
     typo_rate: float = 0.4
@@ -55,6 +57,8 @@ class Settings:
     """The peak learning rate of the trainer, reached after a tenth of the run; then a cosine."""
     projection_learning_rate: float = 2e-3
     """The peak learning rate of the projection network, on the same schedule."""
+    base_learning_rate: float = 0.25
+    """Of a first layer that starts from a base, as a share of the projection network's."""
     max_false_rejects: float = 0.04
     """The share of in-scope texts that may be taken for out-of-scope ones (calibration.py)."""
 
@@ -83,7 +87,12 @@ class Settings:
         ):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, not within 0 and 1")
-        for name in ("trainer_learning_rate", "projection_learning_rate"):
+        for name in (
+            "trainer_learning_rate",
+            "projection_learning_rate",
+            "base_learning_rate",
+            "transfer_share",
+        ):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
         if not 0 <= self.seed < 2**32:
@@ -94,10 +103,10 @@ class Settings:
                     f"pruning.{share} is {getattr(self.pruning, share)}, but a binary weight can't "
                     f"be 0; take network.{precision}=ternary, or leave pruning.{share} at 0"
                 )
-        if self.specialists.groups and not self.trainer.present:
+        if self.specialists.groups and not self.trainer.learnt:
             raise ValueError(
                 f"specialists.groups is {self.specialists.groups}, but specialists divide the "
-                "work of a trainer; choose a trainer, or leave it at 0"
+                "work of a trainer that learns; choose such a trainer, or leave it at 0"
             )
         if self.pruning.prunes and self.low_rank.after:
             raise ValueError(

@@ -18,6 +18,8 @@
         ├── BudgetError           no network fits the size              model_training.budget
         ├── TrainingError         a training can't start or end         model_training.outputs
         ├── CheckpointError       a run can't continue from its state   model_training.loop
+        ├── EncoderError          a sentence encoder can't be used      model_training.networks
+        ├── BaseError             a training can't start from a base    model_training.networks
         ├── SpecialistError       specialists can't be trained          model_training.networks
         ├── LowRankError          a layer can't be factored             model_training.compression
         ├── SweepError            a sweep can't start or resume         model_training.sweep

@@ -138,6 +138,22 @@ def leaks(files: list[DataFile]) -> list[Finding]:
     return found
 
 
+def measured_texts(file: DataFile, measured: list[DataFile]) -> list[Finding]:
+    """Find the texts to learn from that a file to measure with holds: they flatter its figures."""
+    places = {
+        key(text): f"line {line} of {other.name}"
+        for other in measured
+        for text, line in zip(other.rows.texts, other.rows.lines, strict=True)
+    }
+    rows = file.rows
+    found = [i for i, text in enumerate(rows.texts) if key(text) in places]
+    if not found:
+        return []
+    first = f"{_short(rows.texts[found[0]])} is {places[key(rows.texts[found[0]])]}"
+    what = "texts that validation or test has, so that their figures flatter; delete these rows"
+    return [Finding(file.name, what, len(found), tuple(rows.lines[i] for i in found), first)]
+
+
 def without_unseen_intents(file: DataFile, train: DataFile) -> tuple[DataFile, list[Finding]]:
     """Leave out the rows whose intent the training file lacks, and report them."""
     known = set(train.examples.intents)

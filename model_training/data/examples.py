@@ -122,6 +122,8 @@ class TrainingData:
     report: DataReport
     unseen: Mapping[str, int] = field(default_factory=lambda: {"validation": 0, "test": 0})
     """How many rows of a split have an intent that training lacks, and are left out of it."""
+    transfer: tuple[str, ...] = ()
+    """Texts of other domains to learn an encoder's predictions of."""
 
     def label_indices(self, examples: Examples) -> npt.NDArray[np.intp]:
         """Return the examples' intents by their places in `labels`: shape (N,)."""
@@ -163,6 +165,7 @@ class TrainingData:
             out_of_scope_validation=cut("out-of-scope validation", self.out_of_scope_validation),
             out_of_scope_test=cut("out-of-scope test", self.out_of_scope_test),
             unlabelled=tuple(text[:characters] for text in self.unlabelled),
+            transfer=tuple(text[:characters] for text in self.transfer),
         )
         report = replace(self.report, findings=(*self.report.findings, *findings))
         return replace(shortened, report=report)

@@ -6,7 +6,7 @@ its line numbers, in a `DataReport`.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,9 @@ from .examples import (
     TrainingData,
 )
 from .files import load_file
+
+GENERAL = "general"
+"""The name of the corpus that general.py builds, in place of a file of texts of other domains."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class DataOptions:
     """More out-of-scope texts to measure with; nothing is learnt from them."""
     unlabelled: tuple[Path, ...] = ()
     """Texts to learn from without their intents."""
+    transfer: tuple[Path, ...] = ()
+    """Texts of other domains, to learn an encoder's predictions of; `GENERAL` is a corpus."""
     dataset: str | None = None
     """The name of a data set; home-assistant without ``train``."""
     language: str | None = None
@@ -67,7 +72,8 @@ class DataOptions:
     def files(self) -> list[Path]:
         """Every file that is named."""
         single = [file for file in (self.train, self.validation, self.test) if file]
-        return [*single, *self.out_of_scope, *self.out_of_scope_test, *self.unlabelled]
+        added = (self.out_of_scope, self.out_of_scope_test, self.unlabelled, self.transfer)
+        return [*single, *(file for files in added for file in files)]
 
     @property
     def words(self) -> list[str]:
@@ -79,6 +85,7 @@ class DataOptions:
             *(("--out-of-scope", file) for file in self.out_of_scope),
             *(("--out-of-scope-test", file) for file in self.out_of_scope_test),
             *(("--unlabelled", file) for file in self.unlabelled),
+            *(("--transfer", file) for file in self.transfer),
             ("--dataset", self.dataset),
             ("--language", self.language),
             ("--text-column", None if self.text_column == "text" else self.text_column),
@@ -105,6 +112,7 @@ class DataOptions:
                 out_of_scope=self.out_of_scope,
                 out_of_scope_test=self.out_of_scope_test,
                 unlabelled=self.unlabelled,
+                transfer=self.transfer,
                 text_column=self.text_column,
             )
         return from_files(
@@ -114,6 +122,7 @@ class DataOptions:
             out_of_scope=self.out_of_scope,
             out_of_scope_test=self.out_of_scope_test,
             unlabelled=self.unlabelled,
+            transfer=self.transfer,
             text_column=self.text_column,
             label_column=self.label_column,
             seed=seed,
@@ -128,16 +137,17 @@ def from_name(
     out_of_scope: Sequence[Path] = (),
     out_of_scope_test: Sequence[Path] = (),
     unlabelled: Sequence[Path] = (),
+    transfer: Sequence[Path] = (),
     text_column: str = "text",
 ) -> TrainingData:
     """Load a named data set, one of `public.NAMES`; the language is that of home-assistant.
 
-    The files of out-of-scope and of unlabelled texts are as for `from_files`.
+    The files of out-of-scope, unlabelled and transfer texts are as for `from_files`.
 
     Raises:
         DataError: there is no such data set or language, or it can't be found or used.
     """
-    more = _MoreTexts.read(out_of_scope, out_of_scope_test, unlabelled, text_column)
+    more = _MoreTexts.read(out_of_scope, out_of_scope_test, unlabelled, transfer, text_column)
     if name == public.HOME_ASSISTANT:
         return _home_assistant(language, seed, more)
     if name not in public.PUBLIC:
@@ -162,6 +172,7 @@ def from_files(
     out_of_scope: Sequence[Path] = (),
     out_of_scope_test: Sequence[Path] = (),
     unlabelled: Sequence[Path] = (),
+    transfer: Sequence[Path] = (),
     text_column: str = "text",
     label_column: str = "intent",
     seed: int = 0,
@@ -171,8 +182,8 @@ def from_files(
     All rows of the files ``out_of_scope`` are out-of-scope examples, whatever their labels, and
     belong to training; those of ``out_of_scope_test`` belong to the test. Their kind is the name of
     their file. A part of training's is set aside if validation has none. The rows of the files
-    ``unlabelled`` have no label, or one that isn't read. Rows of validation and test whose intent
-    training lacks are left out, and counted in `TrainingData.unseen`.
+    ``unlabelled`` and ``transfer`` have no label, or one that isn't read. Rows of validation and
+    test whose intent training lacks are left out, and counted in `TrainingData.unseen`.
 
     Raises:
         DataError: a file can't be used, or validation and test don't go with the training file.
@@ -186,7 +197,7 @@ def from_files(
         "licence": None,
         "sha256": {split: file.sha256 for split, file in files.items()},
     }
-    more = _MoreTexts.read(out_of_scope, out_of_scope_test, unlabelled, text_column)
+    more = _MoreTexts.read(out_of_scope, out_of_scope_test, unlabelled, transfer, text_column)
     return _assemble(train.name, files, provenance, seed, more)
 
 
@@ -197,6 +208,9 @@ class _MoreTexts:
     out_of_scope: tuple[DataFile, ...] = ()
     out_of_scope_test: tuple[DataFile, ...] = ()
     unlabelled: tuple[DataFile, ...] = ()
+    transfer: tuple[DataFile, ...] = ()
+    general: bool = False
+    """Whether the corpus general.py belongs to the texts of other domains."""
 
     @classmethod
     def read(
@@ -204,6 +218,7 @@ class _MoreTexts:
         out_of_scope: Sequence[Path],
         out_of_scope_test: Sequence[Path],
         unlabelled: Sequence[Path],
+        transfer: Sequence[Path],
         column: str,
     ) -> "_MoreTexts":
         """Read the files.
@@ -211,24 +226,40 @@ class _MoreTexts:
         Raises:
             DataError: a file can't be used, or two out-of-scope files have the same name.
         """
-        without_intent = [load_file(path, column, None) for path in unlabelled]
         return cls(
             _kinds(out_of_scope, column),
             _kinds(out_of_scope_test, column),
-            tuple(
-                replace(file, out_of_scope=Examples(), unlabelled=file.out_of_scope)
-                for file in without_intent
-            ),
+            _without_intents(unlabelled, column),
+            _without_intents([path for path in transfer if str(path) != GENERAL], column),
+            GENERAL in map(str, transfer),
         )
 
     @property
     def provenance(self) -> dict[str, dict[str, str]]:
         """The SHA-256 of each file, by its name."""
         return {
-            field.name: {Path(file.name).name: file.sha256 for file in getattr(self, field.name)}
-            for field in fields(self)
-            if getattr(self, field.name)
+            name: {Path(file.name).name: file.sha256 for file in files}
+            for name in ("out_of_scope", "out_of_scope_test", "unlabelled", "transfer")
+            if (files := getattr(self, name))
         }
+
+    def with_general(self, files: Iterable[DataFile], seed: int) -> "_MoreTexts":
+        """Return these texts with those of general.py, if they belong to them.
+
+        Raises:
+            DataError: they need packages that aren't installed.
+        """
+        if not self.general:
+            return self
+        try:
+            from . import general
+        except ModuleNotFoundError as error:
+            raise DataError(
+                f"the corpus {GENERAL} needs {error.name}: pip install 'neuralbits[train]'"
+            ) from None
+        own = (self.out_of_scope, self.out_of_scope_test, self.unlabelled)
+        corpus = general.load([*files, *(file for each in own for file in each)], seed)
+        return replace(self, transfer=(*self.transfer, corpus))
 
 
 def _kinds(paths: Sequence[Path], column: str) -> tuple[DataFile, ...]:
@@ -246,6 +277,18 @@ def _kinds(paths: Sequence[Path], column: str) -> tuple[DataFile, ...]:
         kinds = Examples(texts.texts, (path.stem,) * len(texts), texts.lines)
         files[path.stem] = replace(file, out_of_scope=kinds)
     return tuple(files.values())
+
+
+def _without_intents(paths: Sequence[Path], column: str) -> tuple[DataFile, ...]:
+    """Read texts to learn from without their intents.
+
+    Raises:
+        DataError: a file can't be used.
+    """
+    files = (load_file(path, column, None) for path in paths)
+    return tuple(
+        replace(file, out_of_scope=Examples(), unlabelled=file.out_of_scope) for file in files
+    )
 
 
 def _home_assistant(language: str, seed: int, more: "_MoreTexts") -> TrainingData:
@@ -297,6 +340,7 @@ def _assemble(
     findings: Iterable[Finding] = (),
 ) -> TrainingData:
     """Check the files (train, validation, test, oos_…) one by one and against each other."""
+    more = more.with_general(files.values(), seed)
     train, validation, test = (files.get(split) for split in ("train", "validation", "test"))
     assert train is not None
     labels = tuple(sorted(set(train.examples.intents)))
@@ -306,7 +350,7 @@ def _assemble(
             "needs at least 2: add examples of others, or name another --label-column"
         )
     found = [*findings]
-    added = (*more.out_of_scope, *more.out_of_scope_test, *more.unlabelled)
+    added = (*more.out_of_scope, *more.out_of_scope_test, *more.unlabelled, *more.transfer)
     for file in (*files.values(), *added):
         found += [*file.findings, *checks.repetitions(file)]
     found += checks.names(train)
@@ -326,6 +370,9 @@ def _assemble(
             *more.out_of_scope_test,
         ]
     )
+    measured_with = [file for stem, file in files.items() if not stem.endswith("train")]
+    for file in (*more.unlabelled, *more.transfer):
+        found += checks.measured_texts(file, [*measured_with, *more.out_of_scope_test])
     unseen = {"validation": 0, "test": 0}
     if validation:
         validation, lacking = checks.without_unseen_intents(validation, train)
@@ -359,7 +406,10 @@ def _assemble(
         outside["train"] += file.out_of_scope
     for file in more.out_of_scope_test:
         outside["test"] += file.out_of_scope
-    unlabelled = tuple(text for file in more.unlabelled for text in file.unlabelled.texts)
+    unlabelled, transfer = (
+        tuple(text for file in added for text in file.unlabelled.texts)
+        for added in (more.unlabelled, more.transfer)
+    )
     if not len(outside["validation"]):
         outside["train"], outside["validation"] = splits.carve_out_of_scope(outside["train"], seed)
     sizes = {
@@ -368,6 +418,7 @@ def _assemble(
         "test": len(test.examples) if test else 0,
         **{f"out-of-scope {split}": len(examples) for split, examples in outside.items()},
         "unlabelled": len(unlabelled),
+        "transfer": len(transfer),
     }
     return TrainingData(
         name=name,
@@ -379,6 +430,7 @@ def _assemble(
         out_of_scope_validation=outside["validation"],
         out_of_scope_test=outside["test"],
         unlabelled=unlabelled,
+        transfer=transfer,
         provenance=provenance | more.provenance,
         report=DataReport(name, len(labels), sizes, tuple(found)),
         unseen=unseen,

@@ -152,13 +152,9 @@ def folder(dataset: PublicDataset, home: str = GITHUB) -> Path:
     Raises:
         DataError: they can't be fetched or kept, or aren't the published ones.
     """
-    if (root := os.environ.get("NEURALBITS_DATA")) and (Path(root) / dataset.name).is_dir():
-        path = Path(root) / dataset.name
-    else:
-        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        path = Path(cache) / "neuralbits" / dataset.name
-        if not path.is_dir():
-            _download(dataset, path, home)
+    path = place(dataset)
+    if not path.is_dir():
+        _download(dataset, path, home)
     for name, expected in dataset.checksums.items():
         if not (path / name).is_file():
             raise DataError(
@@ -172,6 +168,14 @@ def folder(dataset: PublicDataset, home: str = GITHUB) -> Path:
                 "as your own with --train"
             )
     return path
+
+
+def place(dataset: PublicDataset) -> Path:
+    """Return the folder that has the data set's CSVs, or gets them once they are fetched."""
+    if (root := os.environ.get("NEURALBITS_DATA")) and (Path(root) / dataset.name).is_dir():
+        return Path(root) / dataset.name
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "neuralbits" / dataset.name
 
 
 def _download(dataset: PublicDataset, path: Path, home: str) -> None:

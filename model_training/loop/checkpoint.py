@@ -2,7 +2,9 @@
 
 import hashlib
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 
@@ -26,18 +28,26 @@ class Checkpoint:
         output: where the artifact goes.
         settings: of the run, with the widths that it trains.
         data: what it trains on.
+        origins: the SHA-256 of the sentence encoder and of the base, where there is one.
     """
 
-    def __init__(self, output: Path, settings: Settings, data: TrainingData) -> None:
+    def __init__(
+        self,
+        output: Path,
+        settings: Settings,
+        data: TrainingData,
+        origins: Mapping[str, str | None] = MappingProxyType({}),
+    ) -> None:
         self.path = output.with_name(f"{output.name}.checkpoint")
         splits = (data.train, data.validation, data.out_of_scope_train)
-        learned_from = repr((data.labels, splits, data.unlabelled))
+        learned_from = repr((data.labels, splits, data.unlabelled, data.transfer))
         # What a run must share with the one that left the checkpoint, in types that are safe
         # to unpickle.
         self._run = {
             "neuralbits": neuralbits.__version__,
             "settings": repr(settings),
             "data": hashlib.sha256(learned_from.encode()).hexdigest(),
+            **origins,
         }
 
     def check(self, resume: bool) -> None:

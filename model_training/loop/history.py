@@ -14,7 +14,7 @@ class EpochRecord:
     loss: float
     """The weighted sum of the three terms; out-of-scope texts are left out."""
     trainer_loss: float | None
-    """None without a trainer, as its other two figures."""
+    """None without a trainer that learns; its other two figures, without any trainer."""
     distillation_loss: float | None
     projection_loss: float
     trainer_accuracy: float | None
@@ -22,9 +22,10 @@ class EpochRecord:
 
     def __str__(self) -> str:
         losses, trainer = "", ""
-        if self.trainer_loss is not None:
+        if self.distillation_loss is not None:
+            learnt = f"trainer {self.trainer_loss:.3f}, " if self.trainer_loss is not None else ""
             losses = (
-                f": trainer {self.trainer_loss:.3f}, distillation {self.distillation_loss:.3f}, "
+                f": {learnt}distillation {self.distillation_loss:.3f}, "
                 f"projection {self.projection_loss:.3f}"
             )
         if self.trainer_accuracy is not None:
@@ -37,6 +38,9 @@ class EpochRecord:
 
 class Observer:
     """Observes a run; what a subclass doesn't override does nothing."""
+
+    def embed(self, done: int, count: int) -> None:
+        """While a sentence encoder embeds the texts: how many it has done, of how many."""
 
     def begin(self, epochs: int) -> None:
         """Before the first batch: how many epochs the run has in all."""

@@ -6,6 +6,10 @@ tokens and n-grams, and takes a step on the labels and on the trainer's predicti
 learns slower than the trainer, and its steps cost far less, so it takes one for each of several
 such views. From unlabelled texts it learns to predict from a view what it predicts from the whole.
 
+A sentence encoder among the trainers has predicted all texts before the first batch
+(encoder_teacher.py), those of other domains as well. Of unlabelled texts the projection network
+learns the encoder's predictions until its own are the better ones.
+
 Without a trainer the projection network learns from the labels alone: λ2 is 0. Methods of
 compression take part by hooks (compression/hook.py).
 """
@@ -27,10 +31,13 @@ from neuralbits.network import Network, read
 from ..compression.methods import first_network, hooks
 from ..compression.sensitivity import Sensitivity, sensitivities
 from ..data import TrainingData
+from ..networks.base import Base
 from ..networks.projection_network import ProjectionNetwork
+from ..networks.sentence_encoder import EmbeddingProgress, SentenceEncoder
 from ..settings import Settings
 from ..views.batches import Batch, Batches
 from ..views.corpus import NgramCorpus
+from .encoder_teacher import EncoderTeacher
 from .history import EpochRecord
 from .optimiser import Optimiser
 from .teacher import Teacher
@@ -53,6 +60,12 @@ class JointTraining:
         data: what to train on.
         device: where the networks live.
         stop: asked before each batch whether to stop.
+        encoder: the sentence encoder, if the settings have one among the trainers.
+        embedding: called while it embeds the texts.
+        base: what the first layer starts from, whose projection the settings have.
+
+    Raises:
+        BaseError: the network that the settings ask for can't start from the base.
     """
 
     def __init__(
@@ -61,6 +74,9 @@ class JointTraining:
         data: TrainingData,
         device: torch.device,
         stop: Callable[[], bool] = lambda: False,
+        encoder: SentenceEncoder | None = None,
+        embedding: EmbeddingProgress = lambda done, count: None,
+        base: Base | None = None,
     ) -> None:
         self.settings = settings
         self.device = device
@@ -84,11 +100,20 @@ class JointTraining:
         self._validation_labels = data.label_indices(data.validation)
         self._validation_ngrams = NgramCorpus(settings.projection, data.validation.texts)
         self.teacher: Teacher | None = None
-        if settings.trainer.present:
+        if settings.trainer.learnt:
             steps = settings.epochs * self.batches_per_epoch
             self.teacher = Teacher(settings, data.train.texts, self._intents, steps, device)
+        self.encoder: EncoderTeacher | None = None
+        self._encoder_accuracy = 0.0
+        if settings.trainer.encoder:
+            assert encoder, "refused without (job.py)"
+            self.encoder = EncoderTeacher(encoder, data, settings.objective, device, embedding)
+            self._encoder_accuracy = self._accuracy(self.encoder.outputs(data.validation.texts)[0])
         self._hooks = hooks(settings, self._intents)
-        self.replace_network(*first_network(settings, self._intents))
+        network, epochs = first_network(settings, self._intents)
+        if base:
+            base.start(network)
+        self.replace_network(network, epochs, settings.base_learning_rate if base else 1.0)
 
     def run_epoch(self, progress: Progress) -> EpochRecord:
         """Train for one epoch, then measure the networks on the validation split.
@@ -130,20 +155,34 @@ class JointTraining:
         trainer, distillation, projection, soft_labels = 0.0, 0.0, 0.0, None
         if self.teacher:
             trainer, soft_labels = self.teacher.step(texts, labels, self._hooks)
-        guesses = self._guess(batch)
+        guided = bool(self.encoder) and self._encoder_accuracy >= self._latest_accuracy
+        guesses = torch.empty(0) if guided else self._guess(batch)
+        predicted = self.encoder.of(batch) if self.encoder else None
+        ends = np.cumsum([len(texts), len(batch.unlabelled), len(batch.transfer)]).tolist()
         for view in views:
-            logits, unlabelled_logits, outlier_logits = self.projection_network(
+            logits, unlabelled_logits, transfer_logits, outlier_logits = self.projection_network(
                 _values(view, self.device)
-            ).tensor_split([len(texts), len(texts) + len(guesses)])
+            ).tensor_split(ends)
             projection_loss = objective.projection_loss(logits, labels, self._log_priors)
             loss = objective.projection_weight * projection_loss
+            terms = []
             if soft_labels is not None:
-                distillation_loss = objective.distillation_loss(logits, soft_labels)
+                terms.append(objective.distillation_loss(logits, soft_labels))
+            if predicted:
+                terms.append(objective.encoder_loss(logits, predicted.labelled))
+            if terms:
+                distillation_loss = torch.stack(terms).mean()
                 loss = objective.distillation_weight * distillation_loss + loss
                 distillation += distillation_loss.item() / len(views)
             if len(guesses):
                 unlabelled_loss = objective.unlabelled_loss(unlabelled_logits, guesses)
                 loss = loss + objective.unlabelled_weight * unlabelled_loss
+            elif predicted and len(predicted.unlabelled):
+                unlabelled_loss = objective.encoder_loss(unlabelled_logits, predicted.unlabelled)
+                loss = loss + objective.unlabelled_weight * unlabelled_loss
+            if predicted and len(predicted.transfer):
+                transfer_loss = objective.encoder_loss(transfer_logits, predicted.transfer)
+                loss = loss + objective.transfer_weight * transfer_loss
             if len(outlier_logits):
                 # A mean over the outliers: each counts beside a labelled text by the weight.
                 weight = objective.outlier_weight * len(outlier_logits) / len(texts)
@@ -158,15 +197,20 @@ class JointTraining:
     def _guess(self, batch: Batch) -> Tensor:
         """Predict the unlabelled texts of a batch as they stand: shape (U, C).
 
-        By the projection network, not by the trainer: with few labels it is far more often right
-        (docs/accuracy.md).
+        By the projection network, not by a trainer that learns: with few labels it is far more
+        often right (docs/accuracy.md).
         """
         if not len(batch.unlabelled):
             return torch.empty(0)
         self.projection_network.eval()
-        guesses: Tensor = self.projection_network(_values(batch.unlabelled, self.device))
+        guesses: Tensor = self.projection_network(_values(batch.whole, self.device))
         self.projection_network.train()
         return guesses.softmax(dim=1)
+
+    @property
+    def _latest_accuracy(self) -> float:
+        """The projection network's on the validation split, after the last epoch."""
+        return self.history[-1].projection_accuracy if self.history else 0.0
 
     def _measure(
         self, trainer: float, distillation: float, projection: float, *, started: float
@@ -174,8 +218,8 @@ class JointTraining:
         """Measure both networks on the validation split."""
         objective, accuracy = self.settings.objective, None
         seconds = time.monotonic() - started
-        if self.teacher:
-            accuracy = self._accuracy(self.teacher.network.probabilities(self._validation_texts))
+        if self.settings.trainer.present:
+            accuracy = self._accuracy(self.trainer_outputs(self._validation_texts)[1])
         return EpochRecord(
             epoch=len(self.history) + 1,
             seconds=seconds,
@@ -183,7 +227,7 @@ class JointTraining:
             + objective.distillation_weight * distillation
             + objective.projection_weight * projection,
             trainer_loss=trainer if self.teacher else None,
-            distillation_loss=distillation if self.teacher else None,
+            distillation_loss=distillation if self.settings.trainer.present else None,
             projection_loss=projection,
             trainer_accuracy=accuracy,
             projection_accuracy=self._accuracy(
@@ -217,6 +261,39 @@ class JointTraining:
         """
         return self._latest_unfolded().fold()
 
+    def trainer_outputs(
+        self, texts: Sequence[str]
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Return the trainers' logits and probabilities: both of shape (N, C), N ≥ 1.
+
+        Beside an encoder those are the means of its outputs and of what the others give together.
+        """
+        if not self.teacher:
+            assert self.encoder, "asked for without a trainer"
+            return self.encoder.outputs(texts)
+        learnt = self.teacher.network.outputs(texts)
+        if not self.encoder:
+            return learnt
+        logits, probabilities = (
+            (ours + theirs) / 2
+            for ours, theirs in zip(learnt, self.encoder.outputs(texts), strict=True)
+        )
+        return logits, probabilities
+
+    def trainer_classify(self, texts: Sequence[str]) -> None:
+        """Classify texts with all trainers, none of it prepared, for its time."""
+        if self.teacher:
+            self.teacher.network.outputs(texts)
+        if self.encoder:
+            self.encoder.classify(texts)
+
+    @property
+    def trainer_bytes(self) -> int:
+        """The size of all trainers."""
+        learnt = self.teacher.network.parameters() if self.teacher else ()
+        encoder = self.encoder.bytes if self.encoder else 0
+        return sum(4 * parameter.numel() for parameter in learnt) + encoder
+
     def sensitivities(self) -> list[Sensitivity]:
         """Prune the layers of the projection network, and measure what is left."""
         return sensitivities(
@@ -247,13 +324,19 @@ class JointTraining:
         """The number of epochs that have ended."""
         return len(self.history)
 
-    def replace_network(self, network: ProjectionNetwork, epochs: int) -> None:
-        """Train another projection network from here on, on a schedule of so many epochs."""
+    def replace_network(
+        self, network: ProjectionNetwork, epochs: int, first_rate: float = 1.0
+    ) -> None:
+        """Train another projection network from here on, on a schedule of so many epochs.
+
+        Its first layer learns at a share of the learning rate.
+        """
         self.projection_network = network.to(self.device)
         self.projection_optimiser = Optimiser(
             network,
             self.settings.projection_learning_rate,
             epochs * self.batches_per_epoch * self.settings.views,
+            ([network.first.weight], first_rate) if first_rate != 1 else ((), 1.0),
         )
 
     def prune_functions(self, functions: Sequence[int]) -> None:

@@ -1,5 +1,6 @@
 """The optimiser of a network: Adam, and the schedule of its learning rate."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,14 +14,24 @@ class Optimiser:
         network: whose weights it changes.
         peak: the highest learning rate.
         steps: how many there will be.
+        slower: weights that learn at a share of that rate, and the share.
     """
 
-    def __init__(self, network: nn.Module, peak: float, steps: int) -> None:
-        self._adam = torch.optim.Adam(network.parameters(), lr=peak, fused=True)
+    def __init__(
+        self,
+        network: nn.Module,
+        peak: float,
+        steps: int,
+        slower: tuple[Sequence[nn.Parameter], float] = ((), 1.0),
+    ) -> None:
+        slow, share = slower
+        ours = [each for each in network.parameters() if not any(each is one for one in slow)]
+        groups = [{"params": ours}, *([{"params": list(slow)}] if slow else [])]
+        self._adam = torch.optim.Adam(groups, lr=peak, fused=True)
         self._schedule = torch.optim.lr_scheduler.OneCycleLR(
             # Of 10 steps, a tenth would be a rise without a length.
             self._adam,
-            peak,
+            [peak, share * peak][: len(groups)],
             total_steps=max(steps, 11),
             pct_start=0.1,
         )

@@ -31,7 +31,10 @@ class Objective:
     unlabelled_weight: float = 1.0
     """Of the projection network's loss on unlabelled texts, if there are any, against what it
     predicts of them when nothing is dropped (consistency, as in Xie et al. 2020,
-    arXiv:1904.12848)."""
+    arXiv:1904.12848), or against the encoder's prediction while that is the better one."""
+    transfer_weight: float = 1.0
+    """Of the projection network's loss on texts of other domains, if there are any, against the
+    encoder's prediction: λ2's term, on texts that need not have one of the intents."""
     outlier_weight: float = 4.0
     """Of an out-of-scope example beside a labelled one: the projection network learns to find all
     intents equally likely there (outlier exposure, Hendrycks et al. 2019, arXiv:1812.04606)."""
@@ -41,6 +44,8 @@ class Objective:
     intent gets a larger margin. 0 is the plain cross-entropy, 1 the loss balanced over intents."""
     temperature: float = 1.0
     """T: both predictions are softened by it before they are compared; 1 in the paper."""
+    encoder_temperature: float = 6.0
+    """The same for a sentence encoder's predictions, whose head is calibrated first."""
     scale_by_temperature: bool = True
     """Whether the distillation loss is scaled by T², so that its gradient keeps its size."""
 
@@ -55,13 +60,15 @@ class Objective:
             "distillation_weight",
             "projection_weight",
             "unlabelled_weight",
+            "transfer_weight",
             "outlier_weight",
             "prior_adjustment",
         ):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be 0 or more")
-        if not 0 < self.temperature < math.inf:
-            raise ValueError(f"temperature is {self.temperature}; it must be above 0")
+        for name in ("temperature", "encoder_temperature"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
 
     def trainer_loss(self, logits: "Tensor", labels: "Tensor") -> "Tensor":
         """Return D(h_θ, y), the mean over an ensemble's members.
@@ -84,8 +91,17 @@ class Objective:
 
         The scaling by T² is Hinton's (et al. 2015, arXiv:1503.02531, section 2).
         """
-        soft = _cross_entropy(logits / self.temperature, soft_labels)
-        return soft * self.temperature**2 if self.scale_by_temperature else soft
+        return self._softened_loss(logits, soft_labels, self.temperature)
+
+    def encoder_loss(self, logits: "Tensor", soft_labels: "Tensor") -> "Tensor":
+        """Return the same against an encoder's predictions, softened by its temperature."""
+        return self._softened_loss(logits, soft_labels, self.encoder_temperature)
+
+    def _softened_loss(
+        self, logits: "Tensor", soft_labels: "Tensor", temperature: float
+    ) -> "Tensor":
+        soft = _cross_entropy(logits / temperature, soft_labels)
+        return soft * temperature**2 if self.scale_by_temperature else soft
 
     def projection_loss(
         self, logits: "Tensor", labels: "Tensor", log_priors: "Tensor | None" = None

@@ -9,6 +9,7 @@ from neuralbits.network import Activation
 from neuralbits.packing import Precision
 
 TRAINERS = ("lstm", "feedforward", "cnn")
+ENCODER = "encoder"
 NO_TRAINER = "none"
 
 
@@ -49,7 +50,7 @@ class TrainerSettings:
     """The shape of the trainer."""
 
     names: str = "lstm"
-    """``lstm``, ``feedforward`` or ``cnn``, or several joined by ``+``; or ``none``."""
+    """``lstm``, ``feedforward``, ``cnn``, ``encoder``, or several joined by ``+``; or ``none``."""
     buckets: int = 2**15
     """How many embeddings the hashed n-grams share."""
     embedding: int = 128
@@ -70,9 +71,9 @@ class TrainerSettings:
             ValueError: with a sentence that lists those which do.
         """
         for name in self.names.split("+") if self.present else ():
-            if name not in TRAINERS:
+            if name not in (*TRAINERS, ENCODER):
                 raise ValueError(
-                    f"there is no trainer {name!r}; choose of {', '.join(TRAINERS)}, "
+                    f"there is no trainer {name!r}; choose of {', '.join((*TRAINERS, ENCODER))}, "
                     f"several joined by +, or {NO_TRAINER}"
                 )
         for size in ("buckets", "embedding", "hidden"):
@@ -86,6 +87,38 @@ class TrainerSettings:
     def present(self) -> bool:
         """Whether there is a trainer at all."""
         return self.names != NO_TRAINER
+
+    @property
+    def learnt(self) -> tuple[str, ...]:
+        """The members that learn from the tokens, batch by batch."""
+        return tuple(name for name in self.names.split("+") if name in TRAINERS)
+
+    @property
+    def encoder(self) -> bool:
+        """Whether a sentence encoder is among the members."""
+        return ENCODER in self.names.split("+")
+
+    def check_encoder(self, name: str | None, transfer: bool) -> None:
+        """Refuse an encoder that isn't named, and what nothing uses without one.
+
+        Args:
+            name: of the encoder, if one is named.
+            transfer: whether there are texts of other domains.
+
+        Raises:
+            EncoderError: with a sentence that says which option is missing.
+        """
+        if self.encoder and not name:
+            raise EncoderError(
+                f"--trainer {ENCODER} needs --encoder: a folder, or a name on the Hub"
+            )
+        for given, option in ((name, "--encoder"), (transfer, "--transfer")):
+            if given and not self.encoder:
+                raise EncoderError(f"{option} goes with --trainer {ENCODER}, not {self.names}")
+
+
+class EncoderError(NeuralbitsError):
+    """A sentence encoder that is missing or can't be loaded, or whose embeddings can't be read."""
 
 
 class SpecialistError(NeuralbitsError):

@@ -185,9 +185,7 @@ class Ensemble(nn.Module):
     def __init__(self, intents: int, settings: TrainerSettings) -> None:
         super().__init__()
         self.buckets = settings.buckets
-        self.members = nn.ModuleList(
-            Trainer(name, intents, settings) for name in settings.names.split("+")
-        )
+        self.members = nn.ModuleList(Trainer(name, intents, settings) for name in settings.learnt)
 
     def forward(self, batch: TokenBatch) -> Tensor:
         """Return each member's logits: shape (members, B, C)."""

@@ -118,6 +118,8 @@ def plan(
         if assignment.startswith(tuple(chosen)):
             raise SweepError(f"--set {assignment}: the sweep chooses that itself; leave it out")
     settings = Settings().override(assignments)
+    if settings.trainer.encoder:
+        raise SweepError("a sweep has no sentence encoder; choose another trainer")
     if swept == "bits":
         for value in values:
             with_bits(settings.projection, value)

@@ -1,7 +1,8 @@
 """The batches of an epoch, and what the projection network is shown of each.
 
 Every batch is shown in several views: some of its texts misspelt, other tokens and n-grams dropped.
-If there are unlabelled texts, as many of them are added, and of out-of-scope texts a few.
+If there are unlabelled texts, as many of them are added, and of out-of-scope texts a few. Texts of
+other domains are added by a share of the settings.
 """
 
 import math
@@ -25,20 +26,25 @@ _PROJECTED_AHEAD = 4096  # texts
 # hundred that are shown again and again cost accuracy; thousands don't (docs/accuracy.md).
 _MIN_OUTLIER_SHARE, _MAX_OUTLIER_SHARE = 1 / 32, 1 / 4
 
-_Shown = tuple[npt.NDArray[np.uint8], list[npt.NDArray[np.uint8]]]
-"""Of a batch, `Batch.unlabelled` and `Batch.views`."""
+_Shown = tuple[
+    npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.uint8], list[npt.NDArray[np.uint8]]
+]
+"""Of a batch, `unlabelled`, `transfer`, `whole` and `views`."""
 
 
 class Batch(NamedTuple):
-    """B of the training texts, U unlabelled ones, and M out-of-scope ones in each view."""
+    """B of the training texts, U unlabelled ones, R of other domains, and M out-of-scope ones."""
 
     texts: npt.NDArray[np.intp]
     """Shape (B,): which they are."""
-    unlabelled: npt.NDArray[np.uint8]
-    """Shape (U, b, T·d): the neural bits of the unlabelled texts as they stand; U is B, or 0 if
-    there are none."""
+    unlabelled: npt.NDArray[np.intp]
+    """Shape (U,): which of the unlabelled texts; U is B, or 0 if there are none."""
+    transfer: npt.NDArray[np.intp]
+    """Shape (R,): which of the texts of other domains."""
+    whole: npt.NDArray[np.uint8]
+    """Shape (U, b, T·d): the neural bits of the unlabelled texts as they stand."""
     views: list[npt.NDArray[np.uint8]]
-    """Each of shape (B + U + M, b, T·d): the neural bits of all of them, in this order."""
+    """Each of shape (B + U + R + M, b, T·d): the neural bits of all of them, in this order."""
     done: float
     """The share of the epoch that ends with this batch."""
 
@@ -58,7 +64,7 @@ class Batches:
         self._settings = settings
         self._generator = generator
         self._texts = len(data.train)
-        self._unlabelled = len(data.unlabelled)
+        self._unlabelled, self._transfer = len(data.unlabelled), len(data.transfer)
         self._outliers = len(data.out_of_scope_train)
         # Each kind of out-of-scope text as often as another, however many there are of it.
         kinds = data.out_of_scope_train.intents
@@ -67,7 +73,7 @@ class Batches:
         random = Random(settings.seed)
         corpus: list[str] = []
         # Each text as it is, then each with a typo: text i + N is text i misspelt.
-        for texts in (data.train.texts, data.unlabelled):
+        for texts in (data.train.texts, data.unlabelled, data.transfer):
             corpus += [*texts, *(typo(text, random) for text in texts)]
         self.ngrams = NgramCorpus(settings.projection, [*corpus, *data.out_of_scope_train.texts])
         """Those of the training texts first, in their order."""
@@ -95,9 +101,9 @@ class Batches:
                 shown = coming.result()
                 if following is not None:
                     coming = executor.submit(self._shown, following)
-                for texts, (unlabelled, views) in zip(group, shown, strict=True):
+                for texts, (unlabelled, transfer, whole, views) in zip(group, shown, strict=True):
                     done += 1
-                    yield Batch(texts, unlabelled, views, done / len(batches))
+                    yield Batch(texts, unlabelled, transfer, whole, views, done / len(batches))
 
     def _shown(self, group: list[npt.NDArray[np.intp]]) -> list[_Shown]:
         """Choose what goes with each of some batches, and project it."""
@@ -110,17 +116,25 @@ class Batches:
         share = min(max(share, _MIN_OUTLIER_SHARE), _MAX_OUTLIER_SHARE)
         among = math.ceil(share * settings.batch_size) if self._outliers else 0
         none = np.empty(0, dtype=np.intp)
-        unlabelled = [
-            generator.integers(self._unlabelled, size=len(texts)) if self._unlabelled else none
-            for texts in group
-        ]
+
+        def drawn(count: int, share: float) -> list[npt.NDArray[np.intp]]:
+            """Draw of so many texts a share of each batch."""
+            return [
+                generator.integers(count, size=math.ceil(share * len(texts))) if count else none
+                for texts in group
+            ]
+
+        unlabelled = drawn(self._unlabelled, 1)
+        transfer = drawn(self._transfer, settings.transfer_share)
         views = []
         for _ in range(settings.views):
             labelled = [self._misspell(texts, self._texts) for texts in group]
             misspelt = [self._misspell(o, self._unlabelled) + 2 * self._texts for o in unlabelled]
+            first = 2 * (self._texts + self._unlabelled)
+            foreign = [self._misspell(o, self._transfer) + first for o in transfer]
             outliers = [none] * len(group)
             if among:
-                first = 2 * (self._texts + self._unlabelled)
+                first += 2 * self._transfer
                 chances = self._outlier_chances
                 outliers = [
                     first + generator.choice(self._outliers, size=among, p=chances) for _ in group
@@ -128,11 +142,13 @@ class Batches:
             parts = [
                 self._project(labelled, dropping),
                 self._project(misspelt, consistency),
+                self._project(foreign, dropping),
                 self._project(outliers, dropping),
             ]
             views.append([np.concatenate(batch) for batch in zip(*parts, strict=True)])
-        plain = self._project([texts + 2 * self._texts for texts in unlabelled])
-        return list(zip(plain, map(list, zip(*views, strict=True)), strict=True))
+        whole = self._project([texts + 2 * self._texts for texts in unlabelled])
+        in_batches = map(list, zip(*views, strict=True))
+        return list(zip(unlabelled, transfer, whole, in_batches, strict=True))
 
     def _project(
         self, batches: list[npt.NDArray[np.intp]], dropping: Dropping | None = None

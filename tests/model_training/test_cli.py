@@ -40,6 +40,11 @@ def test_evaluate_measures_an_artifact_on_a_file(artifact_path: Path, tmp_path: 
             "exclude each other",
         ),
         (["train", "--output", "nowhere/x.safetensors"], "nowhere"),
+        (["train", "--output", "x", "--trainer", "lstm+encoder"], "needs --encoder"),
+        (["train", "--output", "x", "--transfer", "t.csv"], "--transfer goes with --trainer"),
+        (["train", "--output", "x", "--trainer", "cnn", "--encoder", "e"], "not cnn"),
+        (["pretrain", "--texts", "t.csv", "--encoder", "e", "--output", "x"], "named like"),
+        (["sweep", "--output", "x", "--set", "trainer.names=encoder"], "no sentence encoder"),
     ],
 )
 def test_an_error_that_a_user_can_fix_is_one_line(

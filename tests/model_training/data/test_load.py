@@ -463,6 +463,29 @@ class TestUnlabelledTexts:
         assert "log.csv" in leak.first
 
 
+class TestTransferTexts:
+    def test_they_are_kept_apart_from_unlabelled_ones(self, tmp_path: Path) -> None:
+        log, other = (write_csv(tmp_path / f"{n}.csv", [(f"said in {n}", "x")]) for n in "ab")
+        train = write_csv(tmp_path / "train.csv", HOME)
+        data = from_files(train, unlabelled=[log], transfer=[other])
+        assert (data.unlabelled, data.transfer) == (("said in a",), ("said in b",))
+        assert data.report.examples["transfer"] == 1
+        assert set(data.provenance["transfer"]) == {"b.csv"}
+
+    @pytest.mark.parametrize("option", ["unlabelled", "transfer"])
+    def test_those_that_are_measured_with_are_reported_by_line(
+        self, option: str, tmp_path: Path
+    ) -> None:
+        file = tmp_path / "other.csv"
+        file.write_text("text\nan innocent text\nMake it DARK\nwho won\nturn it on\n")
+        test = write_csv(tmp_path / "test.csv", [("make it dark", "off"), ("who won", "oos")])
+        train = write_csv(tmp_path / "train.csv", [*HOME, ("turn it on", "on")])
+        data = from_files(train, test=test, **{option: [file]})
+        found = finding(data.report.findings, "texts that validation or test has")
+        assert (found.file, found.lines) == (str(file), (3, 4))
+        assert found.first == f"'Make it DARK' is line 2 of {test}"
+
+
 class TestCarvingOutValidation:
     def test_every_intent_is_validated_in_proportion(self, tmp_path: Path) -> None:
         rows = [(f"turn on lamp {n}", "on") for n in range(150)]

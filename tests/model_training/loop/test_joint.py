@@ -119,7 +119,7 @@ def test_without_a_trainer_too_it_goes_on_as_if_nothing_had_happened(
 
 
 def test_specialists_without_a_trainer_are_refused() -> None:
-    with pytest.raises(SettingsError, match="choose a trainer, or leave it at 0"):
+    with pytest.raises(SettingsError, match="choose such a trainer, or leave it at 0"):
         ALONE.override(["specialists.groups=2"])
 
 

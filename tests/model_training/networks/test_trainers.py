@@ -124,7 +124,7 @@ def test_pooling_leaves_padding_out() -> None:
 
 @pytest.mark.parametrize("names", ["gru", "", "lstm+", "lstm,cnn"])
 def test_a_trainer_that_does_not_exist_is_refused_with_those_that_do(names: str) -> None:
-    with pytest.raises(ValueError, match="choose of lstm, feedforward, cnn, several joined by"):
+    with pytest.raises(ValueError, match="choose of lstm, feedforward, cnn, encoder, several"):
         TrainerSettings(names)
 
 

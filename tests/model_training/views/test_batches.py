@@ -1,5 +1,6 @@
 """Training texts in, an epoch's batches out, each with its views."""
 
+import math
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -154,12 +155,13 @@ def test_as_many_unlabelled_texts_as_there_are_in_the_batch_follow_them(
     seen = set()
     for batch in make(data).epoch():
         count = len(batch.texts)
-        assert len(batch.unlabelled) == count
+        assert len(batch.whole) == count
         for view in batch.views:
             assert np.array_equal(view[:count], bits[batch.texts])
-            assert np.array_equal(view[count : 2 * count], batch.unlabelled)  # unaltered here
+            assert np.array_equal(view[count : 2 * count], batch.whole)  # unaltered here
+            assert np.array_equal(batch.whole, project(texts)[batch.unlabelled])
             assert len(view) == 2 * count + 1
-        seen |= {each.tobytes() for each in batch.unlabelled}
+        seen |= {each.tobytes() for each in batch.whole}
     assert seen == told
 
 
@@ -169,7 +171,7 @@ def test_unlabelled_texts_are_altered_in_the_views_alone(homes: TrainingData) ->
     (plain,) = project((text,))
     altered = 0
     for batch in make(replace(homes, unlabelled=(text,)), settings).epoch():
-        assert all(np.array_equal(each, plain) for each in batch.unlabelled)
+        assert all(np.array_equal(each, plain) for each in batch.whole)
         for view in batch.views:
             altered += sum(not np.array_equal(e, plain) for e in view[len(batch.texts) :])
     assert altered > len(homes.train) / 2
@@ -177,8 +179,20 @@ def test_unlabelled_texts_are_altered_in_the_views_alone(homes: TrainingData) ->
 
 def test_without_unlabelled_texts_there_are_none_in_a_batch(homes: TrainingData) -> None:
     for batch in make(homes).epoch():
-        assert len(batch.unlabelled) == 0
+        assert len(batch.whole) == len(batch.unlabelled) == len(batch.transfer) == 0
         assert {len(view) for view in batch.views} == {len(batch.texts)}
+
+
+@pytest.mark.parametrize("share", [0.5, 2])
+def test_texts_of_other_domains_follow_by_their_share(homes: TrainingData, share: float) -> None:
+    foreign, outside = ("where is my parcel", "cancel my order", "what is my balance"), OUTSIDE
+    data = replace(homes, unlabelled=("some jazz",), transfer=foreign, out_of_scope_train=outside)
+    bits = project(foreign)
+    for batch in make(data, replace(SETTINGS, transfer_share=share)).epoch():
+        count = len(batch.texts)
+        assert len(batch.transfer) == math.ceil(share * count)
+        for view in batch.views:
+            assert np.array_equal(view[2 * count : -1], bits[batch.transfer])  # unaltered here
 
 
 def as_lists(batches: Iterator[Batch]) -> list[object]:
