@@ -8,7 +8,7 @@ import unicodedata
 from collections import Counter, defaultdict
 from dataclasses import replace
 
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 from neuralbits.errors import shown
 from neuralbits.table_writers import is_formula
@@ -180,8 +180,8 @@ def few_measured(name: str, split: str, examples: int) -> list[Finding]:
     The bound is that of Clopper and Pearson 1934, at 95 %, for an accuracy of one half.
     """
     right = examples // 2
-    low = 0.0 if right == 0 else float(beta.ppf(0.025, right, examples - right + 1))
-    high = float(beta.ppf(0.975, right + 1, max(examples - right, 1)))
+    low = 0.0 if right == 0 else float(betaincinv(right, examples - right + 1, 0.025))
+    high = float(betaincinv(right + 1, max(examples - right, 1), 0.975))
     if high - low <= 2 * _UNCERTAIN:
         return []
     points = f"{100 * (high - low) / 2:.0f}"

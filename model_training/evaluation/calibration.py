@@ -3,8 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
-from scipy.special import logsumexp
-from scipy.stats import binom
+from scipy.special import bdtr, logsumexp
 
 CONFIDENCE = 0.95
 """How sure a threshold is to keep what it promises on texts yet unseen."""
@@ -47,6 +46,6 @@ def threshold(margins: npt.NDArray[np.float64], max_false_rejects: float) -> flo
     Returns:
         The margin of one of the texts. The least one if N is too small for anything to be sure.
     """
-    chances = binom.cdf(np.arange(len(margins)), len(margins), max_false_rejects)
+    chances = bdtr(np.arange(len(margins)), len(margins), max_false_rejects)
     allowed = int(np.sum(chances <= 1 - CONFIDENCE)) - 1
     return float(np.sort(margins)[max(allowed, 0)])

@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn import metrics
 
 from neuralbits.classifier import Classifier
 from neuralbits.errors import NeuralbitsError, shown
@@ -187,6 +186,8 @@ def evaluate(
         )
     predicted, confidence = p.argmax(axis=1), p.max(axis=1)
     bins = calibration_bins(confidence, predicted == y)
+    from sklearn import metrics  # here: it takes a second, and training starts without it
+
     matrix = metrics.confusion_matrix(y, predicted, labels=range(len(classes)))
     by_intent = metrics.precision_recall_fscore_support(
         y, predicted, labels=range(len(classes)), zero_division=0.0
@@ -238,6 +239,8 @@ def out_of_scope(
     accepted, rejected = np.asarray(inside), np.asarray(outside)
     in_scope = np.repeat([1, 0], [len(accepted), len(rejected)])
     figures = np.concatenate([accepted, rejected])
+    from sklearn import metrics
+
     fpr, tpr, _ = metrics.roc_curve(in_scope, figures, drop_intermediate=False)
     shown = np.unique(np.linspace(0, len(fpr) - 1, ROC_POINTS).round().astype(int))
     return OutOfScope(

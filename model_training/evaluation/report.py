@@ -14,11 +14,7 @@ from html import escape
 from io import StringIO
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
-
-import matplotlib
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from typing import TYPE_CHECKING, Any
 
 from neuralbits.files import atomic_write, refuse_foreign, stamped
 
@@ -26,6 +22,9 @@ from ..compression.sensitivity import Sensitivity
 from ..data import DataReport
 from ..loop.history import EpochRecord
 from .metrics import Evaluation, Microseconds
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SCHEMA = 1
 LISTED_INTENTS, LISTED_VALUES = 30, 20
@@ -228,7 +227,9 @@ def _training(history: Sequence[EpochRecord]) -> str:
     if not history:
         return "<p>No epoch was trained.</p>"
 
-    def curves(figure: Figure, unit: str, scale: float, lines: Mapping[str, str]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    def curves(figure: "Figure", unit: str, scale: float, lines: Mapping[str, str]) -> None:
         axes = figure.subplots()
         for field, colour in lines.items():
             if getattr(history[0], field) is None:
@@ -240,11 +241,11 @@ def _training(history: Sequence[EpochRecord]) -> str:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend()
 
-    def losses(figure: Figure) -> None:
+    def losses(figure: "Figure") -> None:
         terms = {"loss": "k", "trainer_loss": "C1", "distillation_loss": "C2"}
         curves(figure, "loss", 1, {**terms, "projection_loss": "C0"})
 
-    def accuracies(figure: Figure) -> None:
+    def accuracies(figure: "Figure") -> None:
         curves(figure, "%", 100, {"trainer_accuracy": "C1", "projection_accuracy": "C0"})
 
     return (
@@ -267,7 +268,7 @@ def _sensitivities(measured: Sequence[Sensitivity]) -> str:
 def _calibration(evaluation: Evaluation, split: str) -> str:
     bins, error = evaluation.bins, percent(evaluation.expected_calibration_error)
 
-    def reliability(figure: Figure) -> None:
+    def reliability(figure: "Figure") -> None:
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
         middles = [(b.lower + b.upper) / 2 for b in bins]
         upper.bar(middles, [b.accuracy for b in bins], 0.06, color="C0")
@@ -290,7 +291,7 @@ def _out_of_scope(evaluation: Evaluation, split: str) -> str:
     if outside is None:
         return "<p>Not measured: no out-of-scope texts were given.</p>"
 
-    def roc(figure: Figure) -> None:
+    def roc(figure: "Figure") -> None:
         axes = figure.subplots()
         axes.plot(*zip(*outside.roc, strict=True), "C0", label="every threshold")
         chosen = 1 - outside.oos_recall, 1 - outside.false_reject_rate
@@ -423,7 +424,10 @@ COLOURS = {
 ALONE = r'\A.*?(?=<svg)|<style.*?</style>| xmlns(:xlink)?="[^"]*"|font-family: [^;]*;| id="\S+_\d+"'
 
 
-def _chart(caption: str, draw: Callable[[Figure], None]) -> str:
+def _chart(caption: str, draw: "Callable[[Figure], None]") -> str:
+    import matplotlib  # here: it takes half a second, and most of a training needs none
+    from matplotlib.figure import Figure
+
     matplotlib_settings: Any = {
         "svg.fonttype": "none",
         "svg.hashsalt": caption,  # without it, ids are drawn at random

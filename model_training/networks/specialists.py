@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from sklearn.cluster import SpectralClustering
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -35,6 +34,8 @@ def confusable(predictions: npt.NDArray[np.float64], groups: int, seed: int) -> 
     Returns:
         The intents of each group, ascending; every intent is in one.
     """
+    from sklearn.cluster import SpectralClustering  # here: it takes a second
+
     covariance = np.cov(predictions, rowvar=False)
     likeness = covariance.clip(min=0)
     np.fill_diagonal(likeness, 0)  # an intent is always like itself
