@@ -11,7 +11,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.support.requirements import needs_chromium
@@ -34,12 +33,11 @@ def proxy(server: Server, prefix: str) -> Iterator[str]:
             if not self.path.startswith(prefix + "/"):
                 return self.send_error(404)
             length = int(self.headers.get("content-length", 0))
-            answer = httpx.request(
+            answer = server.request(
                 self.command,
-                server.url + self.path.removeprefix(prefix),
+                self.path.removeprefix(prefix),
                 content=self.rfile.read(length),
                 headers={"content-type": self.headers.get("content-type", "")},
-                timeout=60,
             )
             self.send_response(answer.status_code)
             for name, value in answer.headers.items():

@@ -5,7 +5,6 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from neuralbits.app import api_keys
@@ -80,13 +79,13 @@ def test_a_page_under_a_foreign_name_can_read_nothing(artifact_path: Path, tmp_p
     with started(tmp_path, ["-m", "neuralbits.app"], settings) as server:
         foreign = {"Host": "evil.example"}
         for path in ["/", "/metrics", "/model", "/docs", "/openapi.json", "/nothing"]:
-            refused = httpx.get(server.url + path, headers=foreign)
+            refused = server.get(path, headers=foreign)
             assert refused.status_code == 421
             assert "NEURALBITS_ALLOWED_HOSTS" in refused.json()["detail"]
         refused = server.post("/classify", json={"text": "lights on"}, headers=foreign)
         assert refused.status_code == 421
         for path in ["/healthz", "/readyz"]:  # a load balancer's probe
-            assert httpx.get(server.url + path, headers=foreign).status_code == 200
+            assert server.get(path, headers=foreign).status_code == 200
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from tests.support.services import Server, environment, started
@@ -334,7 +333,7 @@ def test_a_tls_handshake_has_its_time_too(tls_server: Server, sent: bytes) -> No
 
 def test_stalled_handshakes_keep_no_client_out(tls_server: Server) -> None:
     with crowd_of(3 * MAX_CONNECTIONS, tls_server):
-        answer = httpx.get(tls_server.url + "/healthz", verify=UNVERIFIED, timeout=LIMIT)
+        answer = tls_server.get("/healthz", verify=UNVERIFIED)
         assert answer.status_code == 200
 
 
@@ -346,7 +345,7 @@ def test_what_comes_with_the_end_of_the_handshake_is_answered(tls_server: Server
 
 
 def metrics_of(server: Server) -> str:
-    return httpx.get(server.url + "/metrics", verify=UNVERIFIED, timeout=LIMIT).text
+    return server.get("/metrics", verify=UNVERIFIED).text
 
 
 UNVERIFIED = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

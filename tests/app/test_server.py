@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.commands import run
 from tests.support.services import ends, environment, started
+from tests.support.waiting import LIMIT
 
 
 def test_it_is_served_by_tls_to_those_who_trust_its_certificate(
@@ -20,12 +21,12 @@ def test_it_is_served_by_tls_to_those_who_trust_its_certificate(
     with started(tmp_path, ["-m", "neuralbits.app"], settings) as server:
         assert server.url.startswith("https://")
         trust = ssl.create_default_context(cafile=str(certificate[0]))
-        answer = httpx.post(server.url + "/classify", json={"text": "lights on"}, verify=trust)
+        answer = server.post("/classify", json={"text": "lights on"}, verify=trust)
         assert answer.json()["intent"] == "turn_on"
         with pytest.raises(httpx.ConnectError):
-            httpx.get(server.url + "/healthz")
+            server.get("/healthz")
         with pytest.raises(httpx.HTTPError):
-            httpx.get(server.url.replace("https", "http") + "/healthz")
+            httpx.get(server.url.replace("https", "http") + "/healthz", timeout=LIMIT)
 
 
 def test_a_certificate_that_cant_be_used_is_named(
@@ -50,8 +51,8 @@ def test_beyond_this_machine_it_is_open_to_everybody_only_if_that_is_said(
 
     settings = environment(artifact=artifact_path, port=0, host="0.0.0.0", open=True)
     with started(tmp_path, ["-m", "neuralbits.app"], settings) as server:
-        url = server.url.replace("0.0.0.0", "127.0.0.1")
-        assert httpx.post(url + "/classify", json={"text": "lights on"}).status_code == 200
+        server.url = server.url.replace("0.0.0.0", "127.0.0.1")
+        assert server.post("/classify", json={"text": "lights on"}).status_code == 200
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.2"])

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from tests.support.services import Server, environment, started
@@ -19,13 +18,13 @@ def server(artifact_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
 def test_each_answer_has_an_id_of_its_own_or_that_of_its_request(server: Server) -> None:
     ids = {server.get("/healthz").headers["x-request-id"] for _ in range(10)}
     assert len(ids) == 10
-    own = httpx.get(server.url + "/nothing", headers={"X-Request-ID": "a-trace_1.2"})
+    own = server.get("/nothing", headers={"X-Request-ID": "a-trace_1.2"})
     assert own.headers["x-request-id"] == "a-trace_1.2"
 
 
 @pytest.mark.parametrize("wrong", ["what I said", "x" * 65, "", 'a"b'])
 def test_an_id_that_is_no_plain_word_is_replaced(server: Server, wrong: str) -> None:
-    answer = httpx.get(server.url + "/healthz", headers={"X-Request-ID": wrong})
+    answer = server.get("/healthz", headers={"X-Request-ID": wrong})
     assert answer.headers["x-request-id"] not in ("", wrong)
 
 

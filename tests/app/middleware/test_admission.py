@@ -69,7 +69,7 @@ def test_without_a_key_nothing_is_answered_but_how_to_send_one(
 @pytest.mark.parametrize("path", ["/model", "/metrics"])
 def test_what_tells_of_the_model_or_of_its_use_takes_a_key(guarded: Server, path: str) -> None:
     assert guarded.get(path).status_code == 401
-    assert httpx.get(guarded.url + path, headers=with_key(KEY)).status_code == 200
+    assert guarded.get(path, headers=with_key(KEY)).status_code == 200
 
 
 @pytest.mark.parametrize("key", [KEY, SECOND], ids=["first", "second"])
@@ -190,7 +190,7 @@ def test_the_application_runs_in_a_thread_which_gets_no_signals(artifact_path: P
     thread.start()
     until(lambda: server.started or not thread.is_alive())
     port = server.servers[0].sockets[0].getsockname()[1]
-    answer = httpx.post(f"http://127.0.0.1:{port}/classify", json=TEXT)
+    answer = httpx.post(f"http://127.0.0.1:{port}/classify", json=TEXT, timeout=LIMIT)
     server.should_exit = True
     thread.join()
     assert answer.json()["intent"] == "turn_on"
