@@ -25,6 +25,7 @@ from neuralbits.model_training.process import stopping_on_interrupt
 from neuralbits.model_training.settings import Settings
 from tests.support.commands import run_here
 from tests.support.homes import UTTERANCES
+from tests.support.sharing import shared_folder
 
 SIZE = 6 << 10
 EPOCHS = 40
@@ -113,21 +114,25 @@ def signal_after_the_first_epoch(process: "subprocess.Popen[str]", number: signa
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a run that nothing disturbed."""
-    folder = tmp_path_factory.mktemp("uninterrupted")
-    write_homes(folder)
-    run_here(folder, *COMMAND)
-    return folder
+
+    def make(folder: Path) -> None:
+        write_homes(folder)
+        run_here(folder, *COMMAND)
+
+    return shared_folder(tmp_path_factory, "trained", make)
 
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a run that was killed after its first checkpoint; don't change it."""
-    folder = tmp_path_factory.mktemp("killed")
-    write_homes(folder)
-    process = start(folder)
-    signal_after_the_first_epoch(process, signal.SIGKILL)
-    assert process.returncode == -signal.SIGKILL
-    return folder
+
+    def make(folder: Path) -> None:
+        write_homes(folder)
+        process = start(folder)
+        signal_after_the_first_epoch(process, signal.SIGKILL)
+        assert process.returncode == -signal.SIGKILL
+
+    return shared_folder(tmp_path_factory, "killed", make)
 
 
 def refusal(folder: Path, monkeypatch: pytest.MonkeyPatch, *options: str) -> str:
@@ -198,7 +203,7 @@ def test_resumed_after_a_kill_the_artifact_is_that_of_an_uninterrupted_run(
     killed: Path, uninterrupted: Path, tmp_path: Path
 ) -> None:
     folder = shutil.copytree(killed, tmp_path / "resumed")
-    said = run_here(folder, *COMMAND, "--resume")
+    _, said = run_here(folder, *COMMAND, "--resume")
     assert f"epoch   1/{EPOCHS}" not in said
     resumed = (folder / "home.safetensors").read_bytes()
     assert resumed == (uninterrupted / "home.safetensors").read_bytes()
@@ -453,7 +458,7 @@ def test_an_artifact_holds_nothing_of_functions_that_group_lasso_removed(
 
 def test_without_a_trainer_the_report_and_the_card_have_no_rows_for_one(tmp_path: Path) -> None:
     write_homes(tmp_path)
-    said = run_here(tmp_path, *COMMAND, "--trainer", "none", "--set", "epochs=3")
+    _, said = run_here(tmp_path, *COMMAND, "--trainer", "none", "--set", "epochs=3")
     assert "right: projection" in said.splitlines()[0]
     assert "trainer" not in said
     figures = json.loads((tmp_path / "home.metrics.json").read_text())

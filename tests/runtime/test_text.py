@@ -113,6 +113,7 @@ def runs_python_3_13(python: str) -> bool:
     return subprocess.run(command, capture_output=True).returncode == 0
 
 
+@pytest.mark.long
 def test_the_tables_are_what_the_generator_writes() -> None:
     installed = Path("~/.pyenv/versions").expanduser().glob("3.13.*/bin/python3.13")
     candidates = [sys.executable, shutil.which("python3.13"), *map(str, installed)]

@@ -37,21 +37,22 @@ def refusal(*arguments: object) -> str:
     return f"{ended.value.code}\n"
 
 
-def run_here(folder: Path, *arguments: object) -> str:
-    """Run the command in this process and in a folder; return its standard error.
+def run_here(folder: Path, *arguments: object) -> tuple[str, str]:
+    """Run the command in this process and in a folder; return its output and its standard error.
 
     For tests to which another process would add nothing but the seconds of importing torch.
     """
     from neuralbits.cli import main
 
-    errors = io.StringIO()
+    output, errors = io.StringIO(), io.StringIO()
     with (
         mock.patch.object(sys, "argv", ["neuralbits", *map(str, arguments)]),
         mock.patch.dict(os.environ, COLUMNS="200"),
         contextlib.chdir(folder),
+        contextlib.redirect_stdout(output),
         contextlib.redirect_stderr(errors),
         pytest.raises(SystemExit) as ended,
     ):
         main()
     assert ended.value.code == 0, errors.getvalue()
-    return errors.getvalue()
+    return output.getvalue(), errors.getvalue()

@@ -6,6 +6,14 @@ from typing import Any
 import pytest
 
 
+def some(values: Sequence[Any], step: int) -> Sequence[Any]:
+    """Return a parameter's values, of which `make test` takes each ``step``-th."""
+    return [
+        value if index % step == 0 else pytest.param(value, marks=pytest.mark.long)
+        for index, value in enumerate(values)
+    ]
+
+
 def tiers(small: Any, large: Any) -> Sequence[Any]:
     """Return a parameter's values: the small one, and the large one for the long tier.
 

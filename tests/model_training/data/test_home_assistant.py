@@ -13,6 +13,7 @@ from hassil.recognize import recognize_all
 from neuralbits.model_training.data import home_assistant
 from neuralbits.model_training.data.home_assistant import FILLERS, NAMES, Splits
 from neuralbits.text import key, tokens
+from tests.support.tiers import some
 
 
 @pytest.fixture(scope="module")
@@ -199,7 +200,7 @@ def test_the_provenance_names_source_licence_version_and_checksum(english: Split
     assert len(provenance["sha256"]) == 64
 
 
-@pytest.mark.parametrize("language", home_assistant.languages())
+@pytest.mark.parametrize("language", some(home_assistant.languages(), step=8))
 def test_every_language_can_be_sampled(language: str) -> None:
     offered = len(intents_of(language).intents)
     splits = home_assistant.load(language, per_intent=8, per_template=2, held_out_per_intent=3)

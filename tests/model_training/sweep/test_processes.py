@@ -59,30 +59,9 @@ def when(condition: Callable[[], object], act: Callable[[], object]) -> threadin
     return thread
 
 
-def test_a_training_gives_the_artifact_that_it_gives_alone_and_shows_its_epochs(
+def test_those_that_fail_say_why_and_the_others_give_what_they_give_alone(
     homes: TrainingData, tmp_path: Path
 ) -> None:
-    training = make_training(homes, tmp_path / "home.safetensors")
-    failures, shown = train_all(training)
-    assert failures == {}
-    lines = [line for line in shown.splitlines() if line.startswith("home ")]
-    for epoch in ("1/2", "2/2"):
-        assert any(f" {epoch} trainer " in line and "%, projection " in line for line in lines)
-
-    alone = tmp_path / "alone.safetensors"
-    job.train(
-        training.settings,
-        homes,
-        alone,
-        max_size=training.max_size,
-        choose_widths=False,
-        command=training.command,
-        device="cpu",
-    )
-    assert training.output.read_bytes() == alone.read_bytes()
-
-
-def test_those_that_fail_say_why_and_the_others_go_on(homes: TrainingData, tmp_path: Path) -> None:
     good = make_training(homes, tmp_path / "good.safetensors")
     killed = make_training(homes, tmp_path / "killed.safetensors", ENDLESS)
     large = make_training(homes, tmp_path / "large.safetensors", max_size=100)
@@ -104,6 +83,21 @@ def test_those_that_fail_say_why_and_the_others_go_on(homes: TrainingData, tmp_p
     assert "more than 100" in failures[large.output]
     assert f"large failed: {failures[large.output]}" in shown
     assert "good is trained" in shown
+    lines = [line for line in shown.splitlines() if line.startswith("good ")]
+    for epoch in ("1/2", "2/2"):
+        assert any(f" {epoch} trainer " in line and "%, projection " in line for line in lines)
+
+    alone = tmp_path / "alone.safetensors"
+    job.train(
+        good.settings,
+        homes,
+        alone,
+        max_size=good.max_size,
+        choose_widths=False,
+        command=good.command,
+        device="cpu",
+    )
+    assert good.output.read_bytes() == alone.read_bytes()
 
 
 def test_asked_to_stop_all_leave_their_checkpoints(homes: TrainingData, tmp_path: Path) -> None:
