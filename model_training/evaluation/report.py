@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 from neuralbits.files import atomic_write, refuse_foreign, stamped
 
-from ..compression.sensitivity import Sensitivity
 from ..data import DataReport
 from ..loop.history import EpochRecord
 from .metrics import Evaluation, Microseconds
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # at run time they would import Matplotlib and torch
     from matplotlib.figure import Figure
+
+    from ..compression.sensitivity import Sensitivity
 
 SCHEMA = 1
 LISTED_INTENTS, LISTED_VALUES = 30, 20
@@ -56,7 +57,7 @@ class TrainingReport:
     settings: Mapping[str, Any]
     """Of JSON's types, as is the provenance."""
     provenance: Mapping[str, Any]
-    sensitivities: Sequence[Sensitivity] = ()
+    sensitivities: "Sequence[Sensitivity]" = ()
     """What is left when layers are pruned, if that was asked for, on the validation split."""
 
 
@@ -257,7 +258,7 @@ def _training(history: Sequence[EpochRecord]) -> str:
     )
 
 
-def _sensitivities(measured: Sequence[Sensitivity]) -> str:
+def _sensitivities(measured: "Sequence[Sensitivity]") -> str:
     return (
         "<p>Accuracy on the validation split when the smallest weights of one layer, a share of "
         "them, are set to 0 and nothing is trained further. Layer 0 reads the bits.</p>"

@@ -28,6 +28,7 @@ from tests.support.driver import Driver
 from tests.support.homes import UTTERANCES, make_artifact
 from tests.support.paths import ROOT
 from tests.support.requirements import needs_compiler
+from tests.support.tiers import tiers
 
 pytestmark = needs_compiler
 
@@ -335,25 +336,29 @@ def test_a_truncated_file_is_refused_at_every_length(driver: Driver) -> None:
         assert driver.answer(content[:size], ["lamp"]) in ([FOREIGN], [MALFORMED])
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
-@given(st.data())
+@pytest.mark.parametrize("examples", tiers(40, 1000))
 def test_an_altered_file_is_refused_or_answered_but_never_read_beyond(
-    driver: Driver, data: st.DataObject
+    driver: Driver, examples: int
 ) -> None:
-    content = bytearray(
-        artifact.encode(
-            make(zeros=0.9, first=data.draw(st.sampled_from(["binary", "ternary", "int8"])))
-        )[0]
-    )
-    header = 8 + int.from_bytes(content[:8], "little")
-    for _ in range(data.draw(st.integers(1, 4))):
-        end = data.draw(st.sampled_from([8, header, len(content)]))
-        place = data.draw(st.integers(0, end - 1))
-        content[place] = data.draw(
-            st.integers(0, 255) | st.sampled_from(list(b'0123456789[]{},:"'))
-        )
-    # The digest, which the kernel doesn't check, is the only sign of some alterations.
-    driver.answer(bytes(content), ["turn on the lamp", ""])
+    whole = [
+        artifact.encode(make(zeros=0.9, first=first))[0] for first in ("binary", "ternary", "int8")
+    ]
+
+    @settings(max_examples=examples)
+    @given(st.data())
+    def alter(data: st.DataObject) -> None:
+        content = bytearray(data.draw(st.sampled_from(whole)))
+        header = 8 + int.from_bytes(content[:8], "little")
+        for _ in range(data.draw(st.integers(1, 4))):
+            end = data.draw(st.sampled_from([8, header, len(content)]))
+            place = data.draw(st.integers(0, end - 1))
+            content[place] = data.draw(
+                st.integers(0, 255) | st.sampled_from(list(b'0123456789[]{},:"'))
+            )
+        # The digest, which the kernel doesn't check, is the only sign of some alterations.
+        driver.answer(bytes(content), ["turn on the lamp", ""])
+
+    alter()
 
 
 @pytest.mark.parametrize(
@@ -372,19 +377,19 @@ def test_settings_that_overflow_are_malformed(
     assert driver.answer(altered(content, *changes), ["lamp"]) == [MALFORMED]
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
-@given(st.data())
-def test_no_number_in_a_file_makes_the_kernel_read_beyond_it(
-    driver: Driver, data: st.DataObject
-) -> None:
+@pytest.mark.parametrize("examples", tiers(20, 1000))
+def test_no_number_in_a_file_makes_the_kernel_read_beyond_it(driver: Driver, examples: int) -> None:
     content = artifact.encode(make(zeros=0.9, first="ternary"))[0]
     size = int.from_bytes(content[:8], "little")
     header = content[8 : 8 + size].decode()
     digits = [i for i, character in enumerate(header) if character.isdigit()]
-    place = data.draw(st.sampled_from(digits))
-    number = str(
-        data.draw(st.sampled_from([0, 1, 7, 255, 65536, 2**31, 2**32, 2**40, 2**64, 10**30]))
-    )
-    header = header[:place] + number + header[place + 1 :]
-    altered = len(header).to_bytes(8, "little") + header.encode() + content[8 + size :]
-    driver.answer(altered, ["turn on the lamp"])
+    numbers = [0, 1, 7, 255, 65536, 2**31, 2**32, 2**40, 2**64, 10**30]
+
+    @settings(max_examples=examples)
+    @given(st.sampled_from(digits), st.sampled_from(numbers))
+    def put(place: int, number: int) -> None:
+        changed = f"{header[:place]}{number}{header[place + 1 :]}".encode()
+        altered = len(changed).to_bytes(8, "little") + changed + content[8 + size :]
+        driver.answer(altered, ["turn on the lamp"])
+
+    put()
