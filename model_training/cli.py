@@ -218,8 +218,9 @@ def pretrain(
     seed: Annotated[int, typer.Option(help="The same seed gives the same base.")] = 0,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Make a base: a first layer that reproduces a sentence encoder's embeddings.
+    """Pretrain a base for trainings from a sentence encoder.
 
+    A base is a first layer that reproduces the encoder's embeddings.
     `neuralbits train --base` starts from it, with or without the encoder.
     """
     require("torch", "train")

@@ -27,6 +27,7 @@ COMMANDS = (
     "serve",
     "key",
     "train",
+    "pretrain",
     "sweep",
     "evaluate",
 )
