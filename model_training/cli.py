@@ -109,6 +109,12 @@ def train(
         Path | None,
         typer.Option(help="A pretrained first layer to start from, made by pretrain."),
     ] = None,
+    graph: Annotated[
+        str | None,
+        typer.Option(
+            help="Texts that mean the same: a CSV of two texts and a weight a line; or nearest."
+        ),
+    ] = None,
     max_false_rejects: Annotated[
         str, typer.Option(help="The greatest share of in-scope texts to reject.")
     ] = "4%",
@@ -165,6 +171,7 @@ def train(
     # Where files lie, what was there and interruptions make no difference to the artifact.
     named = [output, *source.files, *([Path(encoder)] if encoder else [])]
     named += [base] if base else []
+    named += [Path(graph)] if graph else []
     files = {str(file): file.name for file in named}
     words = [
         files.get(word, word) for word in sys.argv[1:] if word not in ("--resume", "--overwrite")
@@ -187,6 +194,7 @@ def train(
             device=device,
             encoder=encoder,
             base=base,
+            graph=graph,
             observer=progress,
             stop=stop,
         )

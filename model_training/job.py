@@ -14,6 +14,7 @@ from neuralbits import artifact
 from neuralbits.artifact import Artifact
 from neuralbits.files import atomic_write, stamped
 from neuralbits.network import margin
+from neuralbits.text import key
 
 from . import budget
 from .data import TrainingData
@@ -31,11 +32,15 @@ from .loop.checkpoint import Checkpoint
 from .loop.history import Observer
 from .loop.joint import JointTraining, Stopped
 from .networks.base import Base
-from .networks.sentence_encoder import SentenceEncoder
+from .networks.sentence_encoder import EmbeddingProgress, SentenceEncoder
 from .outputs import TrainingError, check_outputs
 from .process import choose_device as choose_device
 from .process import repeatable
 from .settings import Settings
+from .views.graph import NEAREST, Graph, GraphError, nearest
+from .views.graph import read as read_graph
+
+_TIMED_WITH_ENCODER = 50  # texts
 
 
 def train(
@@ -51,6 +56,7 @@ def train(
     device: str = "auto",
     encoder: str | None = None,
     base: Path | None = None,
+    graph: str | None = None,
     observer: Observer | None = None,
     stop: threading.Event | None = None,
 ) -> TrainingReport:
@@ -74,6 +80,7 @@ def train(
         encoder: the folder or the name of the sentence encoder among the trainers. The embeddings
             are kept in ``x.safetensors.embeddings``, for the next run.
         base: the file of a pretrained first layer to start from, which sets the projection.
+        graph: a file with edges between the texts, or ``nearest`` for neighbours by the encoder.
         observer: of the run.
         stop: once set, the job ends after the batch under way: it writes the artifact as it then
             is, and keeps the checkpoint to resume from.
@@ -84,6 +91,7 @@ def train(
         CheckpointError: there is a checkpoint that can't be used.
         EncoderError: the sentence encoder can't be loaded.
         BaseError: the base can't be read, or doesn't go with the settings.
+        GraphError: the graph can't be read, or joins texts that aren't there.
         ForeignFileError: an output would replace a file that this program didn't write.
         BudgetError: the network doesn't fit ``max_size``, or none does.
         OSError: a file can't be written.
@@ -91,6 +99,8 @@ def train(
     check_outputs(output, overwrite=overwrite)
     chosen = choose_device(device)
     loaded = load_encoder(settings, data, encoder, output, chosen)
+    if loaded and settings.trainer.vocabulary:
+        data = with_vocabulary(data, loaded)
     provenance = {
         "data": data.provenance,
         "seed": settings.seed,
@@ -106,12 +116,6 @@ def train(
     settings = fit_budget(
         settings, data, provenance, max_size, choose_widths, choose_functions=start is None
     )
-    origins = {
-        "encoder": loaded.sha256 if loaded else None,
-        "base": start.sha256 if start else None,
-    }
-    checkpoint = Checkpoint(output, settings, data, origins)
-    checkpoint.check(resume)
     observer = observer or Observer()
     stopped = stop.is_set if stop else lambda: False
 
@@ -121,7 +125,12 @@ def train(
         observer.embed(done, count)
 
     with repeatable(chosen):
-        training = JointTraining(settings, data, chosen, stopped, loaded, embedding, start)
+        edges = load_graph(graph, data, loaded, embedding)
+        learnt_from = {"encoder": loaded, "base": start, "graph": edges}
+        origins = {name: each.sha256 if each else None for name, each in learnt_from.items()}
+        checkpoint = Checkpoint(output, settings, data, origins)
+        checkpoint.check(resume)
+        training = JointTraining(settings, data, chosen, stopped, loaded, embedding, start, edges)
         check_space(training, checkpoint.path)
         checkpoint.restore(training)
         run(training, checkpoint, observer)
@@ -179,6 +188,35 @@ def load_encoder(
     if name is None:
         return None
     return SentenceEncoder(name, output.with_name(f"{output.name}.embeddings"), device)
+
+
+def with_vocabulary(data: TrainingData, encoder: SentenceEncoder) -> TrainingData:
+    """Add the words that an encoder knows to the texts of other domains, but measured texts."""
+    splits = (split for both in data.measured_splits.values() for split in both)
+    measured = {key(text) for split in splits for text in split.texts}
+    words = (word for word in encoder.vocabulary if key(word) not in measured)
+    return replace(data, transfer=(*data.transfer, *words))
+
+
+def load_graph(
+    name: str | None,
+    data: TrainingData,
+    encoder: SentenceEncoder | None,
+    progress: EmbeddingProgress,
+) -> Graph | None:
+    """Read the graph, or join the texts to their neighbours.
+
+    Raises:
+        GraphError: it can't be read, joins texts that aren't there, or needs an encoder.
+    """
+    if name is None:
+        return None
+    if name != NEAREST:
+        return read_graph(Path(name), data)
+    if encoder is None:
+        raise GraphError(f"--graph {NEAREST} needs --encoder")
+    texts = (*data.train.texts, *data.unlabelled, *data.transfer)
+    return nearest(encoder.embed(texts, progress), len(data.train) + len(data.unlabelled))
 
 
 def check_space(training: JointTraining, checkpoint: Path) -> None:
@@ -282,12 +320,12 @@ def measure(training: JointTraining, data: TrainingData, provenance: dict[str, A
         threshold = calibration.threshold(
             margin(outputs["validation"][0].scores), settings.max_false_rejects
         )
+        # An encoder takes so long that fewer texts are enough to time it.
+        timed = data.last_measured.texts[: _TIMED_WITH_ENCODER if training.encoder else None]
         trainer = Measured(
             name=settings.trainer.names,
             bytes=training.trainer_bytes,
-            microseconds_per_text=microseconds_per_text(
-                training.trainer_classify, data.last_measured.texts
-            ),
+            microseconds_per_text=microseconds_per_text(training.trainer_classify, timed),
             evaluation=evaluations(outputs, threshold),
         )
     return Results(replace(calibrated, provenance=provenance), measured, trainer, training)

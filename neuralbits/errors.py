@@ -20,6 +20,7 @@
         ├── CheckpointError       a run can't continue from its state   model_training.loop
         ├── EncoderError          a sentence encoder can't be used      model_training.networks
         ├── BaseError             a training can't start from a base    model_training.networks
+        ├── GraphError            a graph of texts can't be used        model_training.views
         ├── SpecialistError       specialists can't be trained          model_training.networks
         ├── LowRankError          a layer can't be factored             model_training.compression
         ├── SweepError            a sweep can't start or resume         model_training.sweep

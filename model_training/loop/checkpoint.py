@@ -28,7 +28,7 @@ class Checkpoint:
         output: where the artifact goes.
         settings: of the run, with the widths that it trains.
         data: what it trains on.
-        origins: the SHA-256 of the sentence encoder and of the base, where there is one.
+        origins: the SHA-256 of the sentence encoder, the base and the graph, where there is one.
     """
 
     def __init__(

@@ -37,6 +37,7 @@ from ..networks.sentence_encoder import EmbeddingProgress, SentenceEncoder
 from ..settings import Settings
 from ..views.batches import Batch, Batches
 from ..views.corpus import NgramCorpus
+from ..views.graph import Graph
 from .encoder_teacher import EncoderTeacher
 from .history import EpochRecord
 from .optimiser import Optimiser
@@ -63,6 +64,7 @@ class JointTraining:
         encoder: the sentence encoder, if the settings have one among the trainers.
         embedding: called while it embeds the texts.
         base: what the first layer starts from, whose projection the settings have.
+        graph: over the texts that it learns from.
 
     Raises:
         BaseError: the network that the settings ask for can't start from the base.
@@ -77,6 +79,7 @@ class JointTraining:
         encoder: SentenceEncoder | None = None,
         embedding: EmbeddingProgress = lambda done, count: None,
         base: Base | None = None,
+        graph: Graph | None = None,
     ) -> None:
         self.settings = settings
         self.device = device
@@ -94,7 +97,8 @@ class JointTraining:
         self._labels = torch.from_numpy(data.label_indices(data.train))
         shares = self._labels.bincount(minlength=len(data.labels)) / len(self._labels)
         self._log_priors = shares.log().to(device)
-        self._batches = Batches(settings, data, self._generator)
+        self._batches = Batches(settings, data, self._generator, graph)
+        self._edges = graph is not None
         self.batches_per_epoch = len(self._batches)
         self._validation_texts = data.validation.texts
         self._validation_labels = data.label_indices(data.validation)
@@ -158,11 +162,12 @@ class JointTraining:
         guided = bool(self.encoder) and self._encoder_accuracy >= self._latest_accuracy
         guesses = torch.empty(0) if guided else self._guess(batch)
         predicted = self.encoder.of(batch) if self.encoder else None
-        ends = np.cumsum([len(texts), len(batch.unlabelled), len(batch.transfer)]).tolist()
+        joined = 2 * len(texts) if self._edges else 0
+        parts = (len(texts), len(batch.unlabelled), len(batch.transfer), joined)
+        ends = np.cumsum(parts).tolist()
         for view in views:
-            logits, unlabelled_logits, transfer_logits, outlier_logits = self.projection_network(
-                _values(view, self.device)
-            ).tensor_split(ends)
+            predictions = self.projection_network(_values(view, self.device)).tensor_split(ends)
+            logits, unlabelled_logits, transfer_logits, joined_logits, outlier_logits = predictions
             projection_loss = objective.projection_loss(logits, labels, self._log_priors)
             loss = objective.projection_weight * projection_loss
             terms = []
@@ -183,6 +188,8 @@ class JointTraining:
             if predicted and len(predicted.transfer):
                 transfer_loss = objective.encoder_loss(transfer_logits, predicted.transfer)
                 loss = loss + objective.transfer_weight * transfer_loss
+            if len(joined_logits):
+                loss = loss + objective.graph_weight * objective.graph_loss(joined_logits)
             if len(outlier_logits):
                 # A mean over the outliers: each counts beside a labelled text by the weight.
                 weight = objective.outlier_weight * len(outlier_logits) / len(texts)

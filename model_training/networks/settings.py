@@ -64,6 +64,9 @@ class TrainerSettings:
     dropout: float = 0.6
     """The share of the encoder's outputs that is dropped."""
 
+    vocabulary: bool = True
+    """Whether the words that a sentence encoder knows are texts of other domains."""
+
     def __post_init__(self) -> None:
         """Refuse a trainer that doesn't exist.
 

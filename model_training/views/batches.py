@@ -19,6 +19,7 @@ import numpy.typing as npt
 from ..data import TrainingData
 from ..settings import Settings
 from .corpus import Dropping, NgramCorpus
+from .graph import Graph
 from .typos import typo
 
 _PROJECTED_AHEAD = 4096  # texts
@@ -33,7 +34,10 @@ _Shown = tuple[
 
 
 class Batch(NamedTuple):
-    """B of the training texts, U unlabelled ones, R of other domains, and M out-of-scope ones."""
+    """B of the training texts, U unlabelled ones, R of other domains, M out-of-scope ones.
+
+    With a graph, the two ends of G of its edges as well.
+    """
 
     texts: npt.NDArray[np.intp]
     """Shape (B,): which they are."""
@@ -44,7 +48,8 @@ class Batch(NamedTuple):
     whole: npt.NDArray[np.uint8]
     """Shape (U, b, T·d): the neural bits of the unlabelled texts as they stand."""
     views: list[npt.NDArray[np.uint8]]
-    """Each of shape (B + U + R + M, b, T·d): the neural bits of all of them, in this order."""
+    """Each of shape (B + U + R + 2G + M, b, T·d): the neural bits of all of them; of the edges, the
+    first ends before the second ones, in the place that the shape names."""
     done: float
     """The share of the epoch that ends with this batch."""
 
@@ -56,11 +61,17 @@ class Batches:
         settings: batch size, views, and how the texts are altered.
         data: whose training texts they are.
         generator: where all random numbers come from, but those of the typos.
+        graph: over the texts, if there is one.
     """
 
     def __init__(
-        self, settings: Settings, data: TrainingData, generator: np.random.Generator
+        self,
+        settings: Settings,
+        data: TrainingData,
+        generator: np.random.Generator,
+        graph: Graph | None = None,
     ) -> None:
+        self._graph = graph
         self._settings = settings
         self._generator = generator
         self._texts = len(data.train)
@@ -130,6 +141,7 @@ class Batches:
         for _ in range(settings.views):
             labelled = [self._misspell(texts, self._texts) for texts in group]
             misspelt = [self._misspell(o, self._unlabelled) + 2 * self._texts for o in unlabelled]
+            joined = [self._ends(len(texts)) for texts in group]
             first = 2 * (self._texts + self._unlabelled)
             foreign = [self._misspell(o, self._transfer) + first for o in transfer]
             outliers = [none] * len(group)
@@ -143,12 +155,24 @@ class Batches:
                 self._project(labelled, dropping),
                 self._project(misspelt, consistency),
                 self._project(foreign, dropping),
+                self._project(joined, dropping),
                 self._project(outliers, dropping),
             ]
             views.append([np.concatenate(batch) for batch in zip(*parts, strict=True)])
         whole = self._project([texts + 2 * self._texts for texts in unlabelled])
         in_batches = map(list, zip(*views, strict=True))
         return list(zip(unlabelled, transfer, whole, in_batches, strict=True))
+
+    def _ends(self, count: int) -> npt.NDArray[np.intp]:
+        """Draw so many edges; return the texts that they join, those at their first ends first."""
+        if self._graph is None:
+            return np.empty(0, dtype=np.intp)
+        texts = self._graph.draw(count, self._generator).ravel()
+        # Text i of a kind stands before all of its kind with a typo (see the corpus above).
+        bounds = np.cumsum([0, self._texts, self._unlabelled])
+        kind = np.searchsorted(bounds, texts, side="right") - 1
+        places: npt.NDArray[np.intp] = texts + bounds[kind]
+        return places
 
     def _project(
         self, batches: list[npt.NDArray[np.intp]], dropping: Dropping | None = None

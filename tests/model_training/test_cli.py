@@ -1,5 +1,6 @@
 """The commands of the training job, as a user runs them."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -54,6 +55,28 @@ def test_an_error_that_a_user_can_fix_is_one_line(
     assert error.startswith("neuralbits: ")
     assert sentence in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--graph", "none.csv"], "none.csv can't be read"),
+        (["--graph", "nearest"], "--graph nearest needs --encoder"),
+        (["--base", "none.safetensors"], "none.safetensors can't be read"),
+        (["--base", "homes.csv"], "homes.csv isn't a base"),
+    ],
+)
+def test_what_a_training_cannot_start_from_is_named(
+    arguments: list[str], sentence: str, tmp_path: Path
+) -> None:
+    rows = [f"{text},{intent}" for intent, texts in UTTERANCES.items() for text in texts]
+    (tmp_path / "homes.csv").write_text("\n".join(["text,intent", *rows]))
+    command = ["train", "--train", "homes.csv", "--output", "x.safetensors", "--trainer", "none"]
+    with contextlib.chdir(tmp_path):
+        error = refusal(*command, *arguments)
+    assert sentence in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "x.safetensors").exists()
 
 
 def test_evaluate_names_the_rows_that_it_leaves_out(artifact_path: Path, tmp_path: Path) -> None:

@@ -9,10 +9,12 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from itertools import cycle
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -21,9 +23,14 @@ from neuralbits import artifact, cli
 from neuralbits.model_training import data, job
 from neuralbits.model_training.compression import group_lasso
 from neuralbits.model_training.job import TrainingError
+from neuralbits.model_training.loop.history import Observer
+from neuralbits.model_training.networks.base import Base
+from neuralbits.model_training.networks.sentence_encoder import SentenceEncoder
 from neuralbits.model_training.process import stopping_on_interrupt
 from neuralbits.model_training.settings import Settings
+from neuralbits.projection import Projection
 from tests.support.commands import run_here
+from tests.support.encoders import encoder_folder, needs_encoder
 from tests.support.homes import UTTERANCES
 from tests.support.sharing import shared_folder
 
@@ -476,3 +483,70 @@ def test_without_a_checkpoint_resuming_starts_from_the_beginning(tmp_path: Path)
     )
     assert [record.epoch for record in report.history] == [1, 2]
     assert artifact.read(output).size == report.artifact.bytes <= SIZE
+
+
+@needs_encoder
+def test_an_encoder_teaches_and_leaves_its_embeddings_for_the_next_run(
+    homes: data.TrainingData, tmp_path: Path
+) -> None:
+    class Watch(Observer):
+        embedded = 0
+
+        def embed(self, done: int, count: int) -> None:
+            self.embedded = count
+
+    def train(watch: Watch, name: str = "encoder") -> bytes:
+        output = tmp_path / "home.safetensors"
+        settings = Settings(epochs=2, batch_size=8, min_batches=1).override(
+            [f"trainer.names={name}", "trainer.vocabulary=false"]
+        )
+        report = job.train(
+            settings,
+            replace(homes, transfer=("where is my parcel",)),
+            output,
+            max_size=SIZE,
+            command="neuralbits train",
+            encoder=encoder_folder(),
+            observer=watch,
+        )
+        assert report.trainer
+        assert report.trainer.bytes > 80_000_000
+        assert output.stat().st_size <= SIZE
+        return output.read_bytes()
+
+    first, second = Watch(), Watch()
+    assert train(first) == train(second)
+    assert (first.embedded, second.embedded) == (len(homes.train) + len(homes.validation) + 1, 0)
+    assert len(neuralbits.load(tmp_path / "home.safetensors").manifest.provenance["encoder"]) == 2
+
+
+@needs_encoder
+def test_the_words_that_an_encoder_knows_are_learnt_but_not_those_measured(
+    homes: data.TrainingData,
+) -> None:
+    encoder = SentenceEncoder(encoder_folder())
+    held_out = replace(homes.validation, texts=("Lamp!", *homes.validation.texts[1:]))
+    words = job.with_vocabulary(replace(homes, validation=held_out, transfer=("a b",)), encoder)
+    assert words.transfer[0] == "a b"
+    assert "lamp" not in words.transfer
+    assert len(words.transfer) == len(encoder.vocabulary)
+
+
+def test_a_training_from_a_base_has_its_projection(
+    homes: data.TrainingData, tmp_path: Path
+) -> None:
+    projection = Projection(functions=32, dimensions=64, stride=16)
+    weights = np.random.default_rng(0).normal(size=(40, projection.inputs)).astype(np.float16)
+    base = Base(projection, weights, np.zeros(40, np.float16), {"texts": {"count": 2}})
+    base.write(tmp_path / "base.safetensors")
+    job.train(
+        Settings(epochs=2, batch_size=8, min_batches=1).override(["trainer.names=none"]),
+        homes,
+        tmp_path / "home.safetensors",
+        max_size=16 << 10,
+        command="neuralbits train",
+        base=tmp_path / "base.safetensors",
+    )
+    manifest = neuralbits.load(tmp_path / "home.safetensors").manifest
+    assert manifest.projection["functions"] == 32  # the budget alone would have chosen 64
+    assert manifest.provenance["base"] == {"texts": {"count": 2}}

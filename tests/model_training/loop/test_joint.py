@@ -16,6 +16,7 @@ from neuralbits.model_training.loop.joint import JointTraining, Stopped
 from neuralbits.model_training.networks.settings import SpecialistError
 from neuralbits.model_training.settings import Settings, SettingsError
 from neuralbits.model_training.views.corpus import Dropping, NgramCorpus
+from neuralbits.model_training.views.graph import Graph
 from neuralbits.network import Network, probabilities
 from neuralbits.projection import Projection
 
@@ -467,3 +468,22 @@ def test_stopped_and_restored_it_goes_on_with_the_same_unlabelled_texts(
     resumed.restore(state)
     assert learned(run(resumed, 2), logged) == learned(whole, logged)
     assert learned(whole, logged) != learned(run(begin(homes)), homes)
+
+
+def test_texts_that_an_edge_joins_get_near_predictions(homes: TrainingData) -> None:
+    said = ("brighter please", "lights out")
+    data = replace(homes, unlabelled=said)
+    lamp = data.train.intents.index("turn_on")
+    graph = Graph(np.array([[lamp, len(data.train)]]), np.array([1.0]))
+
+    def distance(weight: float) -> float:
+        settings = replace(SETTINGS, epochs=30).override(
+            ["trainer.names=none", f"objective.graph_weight={weight}"]
+        )
+        training = run(JointTraining(settings, data, torch.device("cpu"), graph=graph))
+        network = training.network()
+        ngrams = NgramCorpus(training.projection, [data.train.texts[lamp], said[0]])
+        first, second = probabilities(network.scores(ngrams.project(np.arange(2))) * network.scale)
+        return float(np.square(first - second).sum())
+
+    assert distance(3.0) < 0.5 * distance(0.0)

@@ -152,3 +152,27 @@ def test_the_unlabelled_loss_is_least_where_both_predictions_agree() -> None:
     loss = objective.unlabelled_loss(logits, guesses).item()
     assert loss == pytest.approx(by_hand)
     assert objective.unlabelled_loss(guesses.log(), guesses).item() < loss
+
+
+def test_the_graph_loss_is_the_distance_of_the_ends_predictions() -> None:
+    objective, logits = Objective(), torch.tensor(PROJECTION)
+    assert objective.graph_loss(torch.cat([logits, logits])).item() == 0
+    ends = torch.cat([logits, logits.flip(1)])
+    by_hand = np.mean(
+        [
+            sum(
+                (a - b) ** 2
+                for a, b in zip(softmax(row, 1.0), softmax(row[::-1], 1.0), strict=True)
+            )
+            for row in PROJECTION
+        ]
+    )
+    assert objective.graph_loss(ends).item() == pytest.approx(by_hand)
+
+
+def test_the_encoders_loss_has_a_temperature_apart() -> None:
+    objective = Objective(temperature=3.0, encoder_temperature=1.0)
+    logits, soft = torch.tensor(PROJECTION), torch.tensor(PROJECTION).softmax(dim=1)
+    plain = Objective().distillation_loss(logits, soft)
+    assert objective.encoder_loss(logits, soft).item() == pytest.approx(plain.item())
+    assert objective.encoder_loss(logits, soft) != objective.distillation_loss(logits, soft)

@@ -43,6 +43,15 @@ def test_a_kept_embedding_is_not_computed_again(kept: Path) -> None:
 
 
 @needs_encoder
+def test_its_vocabulary_is_whole_words(kept: Path) -> None:
+    words = SentenceEncoder(encoder_folder(), kept).vocabulary
+    assert len(words) > 20_000
+    assert len(set(words)) == len(words)
+    assert {"lamp", "weather", "passport"} <= set(words)
+    assert all(word.isalpha() and len(word) > 2 for word in words)
+
+
+@needs_encoder
 def test_what_is_embedded_before_a_stop_is_kept(tmp_path: Path) -> None:
     def stop(done: int, count: int) -> None:
         if done:

@@ -13,6 +13,7 @@ import pytest
 from neuralbits.model_training.data import Examples, TrainingData
 from neuralbits.model_training.settings import Settings
 from neuralbits.model_training.views.batches import Batch, Batches
+from neuralbits.model_training.views.graph import Graph
 from neuralbits.projection import Projection
 
 SETTINGS = Settings(
@@ -211,3 +212,25 @@ def test_closed_before_its_end_an_epoch_leaves_no_thread(homes: TrainingData) ->
     with closing(make(homes).epoch()) as epoch:
         next(epoch)
     assert active_count() == before
+
+
+def test_the_ends_of_edges_follow_the_texts_of_other_domains(homes: TrainingData) -> None:
+    said, foreign = ("some jazz", "lights out"), ("where is my parcel",)
+    data = replace(homes, unlabelled=said, transfer=foreign, out_of_scope_train=OUTSIDE)
+    nodes = (*homes.train.texts, *said, *foreign)
+    count = len(homes.train)
+    graph = Graph(np.array([[1, count + 1], [count, count + 2]]), np.array([0.5, 0.5]))
+    bits, seen = project(nodes), set()
+    for batch in Batches(SETTINGS, data, np.random.default_rng(0), graph).epoch():
+        size = len(batch.texts)
+        for view in batch.views:
+            assert len(view) == 2 * size + len(batch.transfer) + 2 * size + 1
+            joined = view[2 * size + len(batch.transfer) : -1]
+            for first, second in zip(joined[:size], joined[size:], strict=True):
+                pair = next(
+                    (a, b)
+                    for a, b in graph.ends.tolist()
+                    if np.array_equal(bits[a], first) and np.array_equal(bits[b], second)
+                )
+                seen.add(pair)
+    assert seen == {(1, count + 1), (count, count + 2)}
