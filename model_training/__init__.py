@@ -1,5 +1,9 @@
 """The offline job: from utterances with their intents to an artifact.
 
-One training batch meets ``data``, ``observed_ngrams`` and ``trainers``, ``projection_network`` and
-``objective``, in the loop of ``joint``; ``job`` frames it all, from the data to the report.
+`fit` trains from Python, and cli.py from the command line; both call `job.fit`. Importing this
+package loads neither torch nor NumPy.
 """
+
+from .fitting import DataWarning, fit
+
+__all__ = ["DataWarning", "fit"]

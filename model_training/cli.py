@@ -60,14 +60,6 @@ LanguageOption = Annotated[
 ]
 LabelColumnOption = Annotated[str, typer.Option(help="The column with the intents.")]
 
-WIDTHS = (
-    "projection.functions=",
-    "projection.dimensions=",
-    "projection.removed=",
-    "network.widths=",
-)
-"""What --max-size chooses, unless one of them is set."""
-
 
 @commands.command(
     epilog=example(
@@ -137,20 +129,16 @@ def train(
     """
     require("torch", "train")
     from .data import DataOptions
-    from .networks.settings import TrainerSettings
     from .outputs import check_outputs
-    from .settings import Settings, SettingsError, parse_share
+    from .settings import chosen, parse_share
 
-    try:
-        chosen = Settings(
-            seed=seed,
-            trainer=TrainerSettings(names=trainer or ("encoder" if encoder else "lstm")),
-            max_false_rejects=parse_share(max_false_rejects),
-        )
-    except ValueError as error:
-        raise SettingsError(str(error)) from None
-    chosen = chosen.override(set_ or [])
-    chosen.trainer.check_encoder(encoder, bool(transfer))
+    settings, choose_widths = chosen(
+        set_ or [],
+        seed=seed,
+        trainer=trainer or ("encoder" if encoder else "lstm"),
+        max_false_rejects=parse_share(max_false_rejects),
+    )
+    settings.trainer.check_encoder(encoder, bool(transfer))
     size = parse_size(max_size)
     source = DataOptions(
         train,
@@ -166,7 +154,7 @@ def train(
         label_column,
     )
     check_outputs(output, overwrite=overwrite)
-    loaded = source.load(seed).shortened(chosen.max_characters)
+    loaded = source.load(seed).shortened(settings.max_characters)
     print(loaded.report)
     # Where files lie, what was there and interruptions make no difference to the artifact.
     named = [output, *source.files, *([Path(encoder)] if encoder else [])]
@@ -181,13 +169,16 @@ def train(
     from .process import stopping_on_interrupt
     from .progress import ConsoleProgress
 
-    with stopping_on_interrupt() as stop, ConsoleProgress(Console(stderr=True)) as progress:
+    console = ConsoleProgress(
+        Console(stderr=True), "; `--resume` goes on from the last epoch that ended"
+    )
+    with stopping_on_interrupt() as stop, console as progress:
         report = job.train(
-            chosen,
+            settings,
             loaded,
             output,
             max_size=size,
-            choose_widths=not any(each.startswith(WIDTHS) for each in set_ or []),
+            choose_widths=choose_widths,
             command=shlex.join(["neuralbits", *words]),
             resume=resume,
             overwrite=overwrite,
@@ -204,7 +195,7 @@ def train(
         table.add_row(*row)
     Console().print(table)
     print(f"wrote {output}, and beside it the model card, the report and its figures")
-    if len(report.history) < chosen.epochs:
+    if len(report.history) < settings.epochs:
         raise typer.Exit(130)  # stopped by Ctrl-C: what was to follow shouldn't
 
 
@@ -360,20 +351,10 @@ def evaluate(
     if as_json:
         print_json(measured.to_json() | {"microseconds_per_text": asdict(speed)}, indent=2)
         return
-    facts = {
-        "examples": f"{measured.examples:,}",
-        "accuracy": f"{measured.accuracy:.2%}",
-        "macro F1": f"{measured.macro_f1:.2%}",
-        "expected calibration error": f"{measured.expected_calibration_error:.2%}",
-        "size": f"{classifier.manifest.size:,} bytes",
-        "time per text": f"{speed.single:.0f} µs alone, {speed.batched:.0f} µs in a batch",
-    }
-    if (rejection := measured.out_of_scope) is not None:
-        facts |= {
-            "out-of-scope texts": f"{rejection.texts:,}",
-            "OOS recall": f"{rejection.oos_recall:.2%}",
-            "false-reject rate": f"{rejection.false_reject_rate:.2%}",
-            "AUROC": f"{rejection.auroc:.4f}",
-            "false accepts at 95% true accepts": f"{rejection.fpr_at_95_tpr:.2%}",
+    print_facts(
+        measured.facts()
+        | {
+            "size": f"{classifier.manifest.size:,} bytes",
+            "time per text": f"{speed.single:.0f} µs alone, {speed.batched:.0f} µs in a batch",
         }
-    print_facts(facts)
+    )

@@ -2,7 +2,7 @@
 
 import shutil
 import threading
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,24 +10,14 @@ import torch
 from torch import nn
 
 import neuralbits
-from neuralbits import artifact
 from neuralbits.artifact import Artifact
-from neuralbits.files import atomic_write, stamped
 from neuralbits.network import margin
 from neuralbits.text import key
 
 from . import budget
 from .data import TrainingData
 from .evaluation import calibration
-from .evaluation.metrics import (
-    Evaluation,
-    Outputs,
-    evaluate_outputs,
-    microseconds_per_text,
-    outputs_of,
-)
-from .evaluation.model_card import model_card
-from .evaluation.report import Measured, TrainingReport, write_report
+from .evaluation.report import TrainingReport
 from .loop.checkpoint import Checkpoint
 from .loop.history import Observer
 from .loop.joint import JointTraining, Stopped
@@ -37,10 +27,9 @@ from .outputs import TrainingError, check_outputs
 from .process import choose_device as choose_device
 from .process import repeatable
 from .settings import Settings
+from .trained import Trained
 from .views.graph import NEAREST, Graph, GraphError, nearest
 from .views.graph import read as read_graph
-
-_TIMED_WITH_ENCODER = 50  # texts
 
 
 def train(
@@ -97,25 +86,51 @@ def train(
         OSError: a file can't be written.
     """
     check_outputs(output, overwrite=overwrite)
-    chosen = choose_device(device)
-    loaded = load_encoder(settings, data, encoder, output, chosen)
-    if loaded and settings.trainer.vocabulary:
-        data = with_vocabulary(data, loaded)
-    provenance = {
-        "data": data.provenance,
-        "seed": settings.seed,
-        "neuralbits": neuralbits.__version__,
-        "command": command,
-    }
-    if loaded:
-        provenance["encoder"] = {"name": Path(loaded.name).name, "sha256": loaded.sha256}
-    start = Base.read(base) if base else None
-    if start:
-        settings = replace(settings, projection=start.projection)
-        provenance["base"] = start.provenance
-    settings = fit_budget(
-        settings, data, provenance, max_size, choose_widths, choose_functions=start is None
+    trained = fit(
+        settings,
+        data,
+        max_size=max_size,
+        choose_widths=choose_widths,
+        command=command,
+        output=output,
+        resume=resume,
+        device=device,
+        encoder=encoder,
+        base=base,
+        graph=graph,
+        observer=observer,
+        stop=stop,
     )
+    trained.save(output, overwrite=overwrite)
+    report = trained.report(output.with_suffix(".html"), overwrite=overwrite)
+    if trained.finished:
+        Checkpoint.path_beside(output).unlink(missing_ok=True)
+    return report
+
+
+def fit(
+    settings: Settings,
+    data: TrainingData,
+    *,
+    max_size: int,
+    choose_widths: bool = True,
+    command: str | None = None,
+    output: Path | None = None,
+    resume: bool = False,
+    device: str = "auto",
+    encoder: str | None = None,
+    base: Path | None = None,
+    graph: str | None = None,
+    observer: Observer | None = None,
+    stop: threading.Event | None = None,
+) -> Trained:
+    """Train, calibrate and measure; write nothing but the checkpoint and the embeddings.
+
+    Arguments and errors are those of `train`; without an ``output`` there is neither of these, and
+    without a ``command`` the artifact's provenance names none. One training runs at a time; another
+    that is started in the same process waits for it.
+    """
+    chosen = choose_device(device)
     observer = observer or Observer()
     stopped = stop.is_set if stop else lambda: False
 
@@ -125,25 +140,56 @@ def train(
         observer.embed(done, count)
 
     with repeatable(chosen):
+        loaded = load_encoder(settings, data, encoder, output, chosen)
+        if loaded and settings.trainer.vocabulary:
+            data = with_vocabulary(data, loaded)
+        start = Base.read(base) if base else None
+        if start:
+            settings = replace(settings, projection=start.projection)
+        provenance = origin(settings, data, command, loaded, start)
+        settings = fit_budget(
+            settings, data, provenance, max_size, choose_widths, choose_functions=start is None
+        )
         edges = load_graph(graph, data, loaded, embedding)
-        learnt_from = {"encoder": loaded, "base": start, "graph": edges}
-        origins = {name: each.sha256 if each else None for name, each in learnt_from.items()}
-        checkpoint = Checkpoint(output, settings, data, origins)
-        checkpoint.check(resume)
+        checkpoint = None
+        if output:
+            learnt_from = {"encoder": loaded, "base": start, "graph": edges}
+            origins = {name: each.sha256 if each else None for name, each in learnt_from.items()}
+            checkpoint = Checkpoint(output, settings, data, origins)
+            checkpoint.check(resume)
         training = JointTraining(settings, data, chosen, stopped, loaded, embedding, start, edges)
-        check_space(training, checkpoint.path)
-        checkpoint.restore(training)
+        if checkpoint:
+            check_space(training, checkpoint.path)
+            checkpoint.restore(training)
         run(training, checkpoint, observer)
         if training.latest is None:
             raise TrainingError("stopped before there was a network to keep: there is no artifact")
-        results = measure(training, data, provenance)
-        report = write(results, data, output, overwrite=overwrite)
-    if training.finished:
-        checkpoint.delete()
-    return report
+        return Trained(calibrate(training, data, provenance), training, data)
 
 
 # The parts of the job.
+
+
+def origin(
+    settings: Settings,
+    data: TrainingData,
+    command: str | None,
+    encoder: SentenceEncoder | None,
+    base: Base | None,
+) -> dict[str, Any]:
+    """Return what the artifact is made from, for its provenance."""
+    provenance: dict[str, Any] = {
+        "data": data.provenance,
+        "seed": settings.seed,
+        "neuralbits": neuralbits.__version__,
+    }
+    if command is not None:
+        provenance["command"] = command
+    if encoder:
+        provenance["encoder"] = {"name": Path(encoder.name).name, "sha256": encoder.sha256}
+    if base:
+        provenance["base"] = base.provenance
+    return provenance
 
 
 def fit_budget(
@@ -160,7 +206,7 @@ def fit_budget(
     Raises:
         BudgetError: the network doesn't fit, or none does.
     """
-    # As long as what `write` adds, since it takes room too.
+    # As long as what `Trained` adds, since it takes room too.
     to_come = {
         "epochs": settings.epochs,
         "metrics": {split: {"accuracy": 0.1234, "ece": 0.1234} for split in data.measured_splits},
@@ -176,7 +222,7 @@ def load_encoder(
     settings: Settings,
     data: TrainingData,
     name: str | None,
-    output: Path,
+    output: Path | None,
     device: torch.device,
 ) -> SentenceEncoder | None:
     """Load the sentence encoder if one is among the trainers.
@@ -187,7 +233,8 @@ def load_encoder(
     settings.trainer.check_encoder(name, bool(data.transfer))
     if name is None:
         return None
-    return SentenceEncoder(name, output.with_name(f"{output.name}.embeddings"), device)
+    cache = output.with_name(f"{output.name}.embeddings") if output else None
+    return SentenceEncoder(name, cache, device)
 
 
 def with_vocabulary(data: TrainingData, encoder: SentenceEncoder) -> TrainingData:
@@ -256,82 +303,7 @@ def run(training: JointTraining, checkpoint: Checkpoint | None, observer: Observ
         observer.stop()
 
 
-@dataclass(frozen=True)
-class Results:
-    """A calibrated artifact, and all that was measured; nothing of it is written yet."""
-
-    artifact: Artifact
-    evaluation: dict[str, Evaluation]
-    """The artifact's, by split."""
-    trainer: Measured | None
-    training: JointTraining
-
-
-def measure(training: JointTraining, data: TrainingData, provenance: dict[str, Any]) -> Results:
-    """Calibrate the network on the validation split, and measure it and its trainer."""
-    settings = training.settings
-    calibrated = calibrate(training, data)
-    classifier = neuralbits.loads(artifact.encode(calibrated)[0])
-
-    def evaluations(
-        outputs: dict[str, tuple[Outputs, Outputs | None]], threshold: float
-    ) -> dict[str, Evaluation]:
-        return {
-            split: evaluate_outputs(
-                inside,
-                data.label_indices(data.measured_splits[split][0]),
-                data.labels,
-                outside,
-                threshold,
-                unseen=data.unseen[split],
-                kinds=data.measured_splits[split][1].intents,
-            )
-            for split, (inside, outside) in outputs.items()
-        }
-
-    measured = evaluations(
-        {
-            split: (
-                outputs_of(classifier, examples.texts),
-                outputs_of(classifier, outside.texts) if outside else None,
-            )
-            for split, (examples, outside) in data.measured_splits.items()
-        },
-        calibrated.threshold,
-    )
-    metrics = {
-        split: {
-            "accuracy": round(evaluation.accuracy, 4),
-            "ece": round(evaluation.expected_calibration_error, 4),
-        }
-        for split, evaluation in measured.items()
-    }
-    provenance = provenance | {"epochs": training.epochs_done, "metrics": metrics}
-    trainer = None
-    if settings.trainer.present:
-        outputs = {
-            split: (
-                Outputs(*training.trainer_outputs(examples.texts)),
-                Outputs(*training.trainer_outputs(outside.texts)) if outside else None,
-            )
-            for split, (examples, outside) in data.measured_splits.items()
-        }
-        # By the policy that set the artifact's.
-        threshold = calibration.threshold(
-            margin(outputs["validation"][0].scores), settings.max_false_rejects
-        )
-        # An encoder takes so long that fewer texts are enough to time it.
-        timed = data.last_measured.texts[: _TIMED_WITH_ENCODER if training.encoder else None]
-        trainer = Measured(
-            name=settings.trainer.names,
-            bytes=training.trainer_bytes,
-            microseconds_per_text=microseconds_per_text(training.trainer_classify, timed),
-            evaluation=evaluations(outputs, threshold),
-        )
-    return Results(replace(calibrated, provenance=provenance), measured, trainer, training)
-
-
-def calibrate(training: JointTraining, data: TrainingData) -> Artifact:
+def calibrate(training: JointTraining, data: TrainingData, provenance: dict[str, Any]) -> Artifact:
     """Set temperature and threshold of the network on the validation split."""
     network = training.network()
     scores = training.validation_scores(network)
@@ -339,41 +311,4 @@ def calibrate(training: JointTraining, data: TrainingData) -> Artifact:
         scores * network.scale, data.label_indices(data.validation)
     )
     threshold = calibration.threshold(margin(scores), training.settings.max_false_rejects)
-    return Artifact(training.projection, network, data.labels, temperature, threshold, {})
-
-
-def write(
-    results: Results, data: TrainingData, output: Path, *, overwrite: bool = False
-) -> TrainingReport:
-    """Write the artifact, then its card and its report.
-
-    Raises:
-        ForeignFileError: a file would replace one that this program didn't write.
-        OSError: a file can't be written.
-    """
-    training = results.training
-    settings = training.settings
-    written = artifact.write(results.artifact, output, overwrite=overwrite)
-    report = TrainingReport(
-        name=data.name,
-        artifact=Measured(
-            name="artifact",
-            bytes=written.size,
-            microseconds_per_text=microseconds_per_text(
-                neuralbits.load(output).classify_batch, data.last_measured.texts
-            ),
-            evaluation=results.evaluation,
-        ),
-        trainer=results.trainer,
-        history=training.history,
-        sensitivities=training.sensitivities() if settings.pruning.sensitivity else (),
-        data=data.report,
-        settings=asdict(settings),
-        provenance=written.provenance,
-    )
-    page, figures = output.with_suffix(".html"), output.with_suffix(".metrics.json")
-    write_report(report, page, figures, overwrite=overwrite)
-    card = model_card(written, report, output.name, example=data.train.texts[0])
-    with atomic_write(output.with_suffix(".md"), overwrite=overwrite) as file:
-        file.write(stamped(card, ".md"))
-    return report
+    return Artifact(training.projection, network, data.labels, temperature, threshold, provenance)

@@ -25,12 +25,24 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+_one_at_a_time = threading.Lock()
+
+
 @contextmanager
 def repeatable(device: torch.device) -> Iterator[None]:
     """Make what is computed the same on each run: one thread, deterministic algorithms on a GPU.
 
-    Rounding depends on the order of additions, so on the number of threads.
+    Rounding depends on the order of additions, so on the number of threads. That number and torch's
+    random generators belong to the process, so another thread waits here until this one is done;
+    the generators then go on as if nothing had happened.
     """
+    devices = [torch.cuda.current_device()] if device.type == "cuda" else []
+    with _one_at_a_time, torch.random.fork_rng(devices=devices), _one_thread(device):
+        yield
+
+
+@contextmanager
+def _one_thread(device: torch.device) -> Iterator[None]:
     threads = torch.get_num_threads()
     deterministic = torch.are_deterministic_algorithms_enabled()
     torch.set_num_threads(1)

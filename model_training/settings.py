@@ -5,7 +5,7 @@ imports torch, so that a mistake in a setting is reported at once.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import NamedTuple, TypeVar
 
@@ -131,6 +131,66 @@ class Settings:
                 raise SettingsError(f"{assignment!r} sets nothing; write it like epochs=30")
             parsed.append(_Assignment(path.split("."), value, assignment))
         return _assign(self, parsed)
+
+
+WIDTHS = (
+    "projection.functions",
+    "projection.dimensions",
+    "projection.removed",
+    "network.widths",
+)
+"""What ``max_size`` chooses, unless one of them is set."""
+
+
+def chosen(
+    assignments: Sequence[str] = (),
+    *,
+    seed: int = 0,
+    trainer: str = "lstm",
+    max_false_rejects: float = 0.04,
+) -> tuple[Settings, bool]:
+    """Return the settings of a run, and whether its budget is to choose the widths.
+
+    Args:
+        assignments: such as ``epochs=30``; see `Settings.override`.
+        seed: of the run.
+        trainer: its name.
+        max_false_rejects: the greatest share of in-scope texts to reject.
+
+    Raises:
+        SettingsError: a setting doesn't exist, or can't have its value.
+
+    Example:
+        >>> settings, choose_widths = chosen(["epochs=3"], trainer="none")
+        >>> settings.epochs, settings.trainer.present, choose_widths
+        (3, False, True)
+    """
+    try:
+        settings = Settings(
+            seed=seed,
+            trainer=TrainerSettings(names=trainer),
+            max_false_rejects=max_false_rejects,
+        )
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
+    names = {assignment.partition("=")[0] for assignment in assignments}
+    return settings.override(assignments), names.isdisjoint(WIDTHS)
+
+
+def assignments(values: Mapping[str, object]) -> list[str]:
+    """Write settings as assignments.
+
+    Example:
+        >>> assignments({"epochs": 3, "network.widths": (64, 64), "pruning.sensitivity": True})
+        ['epochs=3', 'network.widths=64,64', 'pruning.sensitivity=true']
+    """
+
+    def written(value: object) -> str:
+        if isinstance(value, list | tuple):
+            return ",".join(map(str, value))
+        return str(value).lower() if isinstance(value, bool) else str(value)
+
+    return [f"{name}={written(value)}" for name, value in values.items()]
 
 
 def parse_share(text: str) -> float:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from neuralbits.explanation import Explanation, NgramInfluence
     from neuralbits.loading import backend, load, loads
     from neuralbits.manifest import ArtifactError, Manifest
+    from neuralbits.model_training import fit
     from neuralbits.prediction import IntentConfidence, Prediction
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "NgramInfluence",
     "Prediction",
     "backend",
+    "fit",
     "load",
     "loads",
 ]
@@ -44,6 +46,7 @@ _MODULES = {
     "NgramInfluence": "explanation",
     "Prediction": "prediction",
     "backend": "loading",
+    "fit": "model_training",
     "load": "loading",
     "loads": "loading",
 }

@@ -73,10 +73,11 @@ def of(package: str) -> list[str]:
 )
 def test_no_import_points_the_wrong_way(package: str, unwanted: tuple[str, ...]) -> None:
     assert len(of(package)) > 10
+    # The package's own names include `fit`: type checkers see where it is from.
     wrong = [
         f"{name} imports {imported}"
         for name in of(package)
-        for imported in imports(name)
+        for imported in imports(name, on_import_alone=name == RUNTIME)
         if f"{imported}.".startswith(tuple(f"{each}." for each in unwanted))
     ]
     assert wrong == []

@@ -1,5 +1,6 @@
 """From files and data sets to checked splits."""
 
+from .columns import load_columns, text_column
 from .examples import (
     OUT_OF_SCOPE,
     DataError,
@@ -10,7 +11,7 @@ from .examples import (
     TrainingData,
 )
 from .files import load_file
-from .load import DataOptions, from_files, from_name
+from .load import DataOptions, from_files, from_name, from_texts
 
 __all__ = [
     "OUT_OF_SCOPE",
@@ -23,5 +24,8 @@ __all__ = [
     "TrainingData",
     "from_files",
     "from_name",
+    "from_texts",
+    "load_columns",
     "load_file",
+    "text_column",
 ]

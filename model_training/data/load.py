@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from . import checks, public, splits
+from .columns import load_columns
 from .examples import (
     DataError,
     DataFile,
@@ -201,6 +202,58 @@ def from_files(
     return _assemble(train.name, files, provenance, seed, more)
 
 
+def from_texts(
+    texts: Iterable[Any],
+    intents: Iterable[Any],
+    *,
+    validation: tuple[Iterable[Any], Iterable[Any]] | None = None,
+    out_of_scope: Iterable[Any] | None = None,
+    unlabelled: Iterable[Any] | None = None,
+    transfer: Iterable[Any] | None = None,
+    seed: int = 0,
+) -> TrainingData:
+    """Check texts that a program has in memory; all is as for `from_files`.
+
+    Args:
+        texts: N texts, in any iterable that `load_columns` takes.
+        intents: N intents, one for each text.
+        validation: texts and their intents; by default a part of the first ones.
+        out_of_scope: texts of no intent.
+        unlabelled: texts whose intents aren't known.
+        transfer: texts of other domains, or ``"general"`` for the corpus of general.py.
+        seed: decides what is held out.
+
+    Raises:
+        DataError: the texts can't be used.
+    """
+    files = {"train": load_columns(texts, () if intents is None else intents)}
+    if validation is not None:
+        try:
+            held_out, right = validation
+        except (TypeError, ValueError):
+            raise DataError("validation: give a pair, the texts and their intents") from None
+        files["validation"] = load_columns(held_out, right, name="validation")
+    more = _MoreTexts(
+        (_of_kind("out_of_scope", load_columns(out_of_scope, name="out_of_scope")),)
+        if out_of_scope is not None
+        else (),
+        (),
+        (_unlabelled(load_columns(unlabelled, name="unlabelled")),)
+        if unlabelled is not None
+        else (),
+        (_unlabelled(load_columns(transfer, name="transfer")),)
+        if transfer is not None and not _is_general(transfer)
+        else (),
+        _is_general(transfer),
+    )
+    provenance = {
+        "name": "texts",
+        "licence": None,
+        "sha256": {split: file.sha256 for split, file in files.items()},
+    }
+    return _assemble("texts", files, provenance, seed, more)
+
+
 @dataclass(frozen=True)
 class _MoreTexts:
     """The files of texts without an intent that go with any data set."""
@@ -272,10 +325,7 @@ def _kinds(paths: Sequence[Path], column: str) -> tuple[DataFile, ...]:
     for path in paths:
         if path.stem in files:
             raise DataError(f"two out-of-scope files are named {path.stem}; rename one")
-        file = load_file(path, column, None)
-        texts = file.out_of_scope
-        kinds = Examples(texts.texts, (path.stem,) * len(texts), texts.lines)
-        files[path.stem] = replace(file, out_of_scope=kinds)
+        files[path.stem] = _of_kind(path.stem, load_file(path, column, None))
     return tuple(files.values())
 
 
@@ -285,10 +335,22 @@ def _without_intents(paths: Sequence[Path], column: str) -> tuple[DataFile, ...]
     Raises:
         DataError: a file can't be used.
     """
-    files = (load_file(path, column, None) for path in paths)
-    return tuple(
-        replace(file, out_of_scope=Examples(), unlabelled=file.out_of_scope) for file in files
-    )
+    return tuple(_unlabelled(load_file(path, column, None)) for path in paths)
+
+
+def _unlabelled(file: DataFile) -> DataFile:
+    """Take the texts of a file that was read without a label column for unlabelled ones."""
+    return replace(file, out_of_scope=Examples(), unlabelled=file.out_of_scope)
+
+
+def _is_general(transfer: Iterable[Any] | None) -> bool:
+    return isinstance(transfer, str) and transfer == GENERAL
+
+
+def _of_kind(kind: str, file: DataFile) -> DataFile:
+    """Name the kind of a file's out-of-scope texts."""
+    texts = file.out_of_scope
+    return replace(file, out_of_scope=Examples(texts.texts, (kind,) * len(texts), texts.lines))
 
 
 def _home_assistant(language: str, seed: int, more: "_MoreTexts") -> TrainingData:

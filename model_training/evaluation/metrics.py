@@ -13,6 +13,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +25,8 @@ from neuralbits.network import margin
 from neuralbits.network import probabilities as probabilities_of
 
 CALIBRATION_BINS, WORST_CONFUSIONS, WORST_INTENTS, ROC_POINTS, TIMED_TEXTS = 15, 20, 20, 200, 1000
+
+SHOWN_INTENTS = 5  # of the weakest, in a notebook
 
 
 class EvaluationError(NeuralbitsError):
@@ -130,6 +133,38 @@ class Evaluation:
     def to_json(self) -> dict[str, Any]:
         """All fields, by name, as JSON's types."""
         return dataclasses.asdict(self)
+
+    def facts(self) -> dict[str, str]:
+        """Return the main figures, by name, as they are shown."""
+        facts = {
+            "examples": f"{self.examples:,}",
+            "accuracy": f"{self.accuracy:.2%}",
+            "macro F1": f"{self.macro_f1:.2%}",
+            "expected calibration error": f"{self.expected_calibration_error:.2%}",
+        }
+        if (rejection := self.out_of_scope) is not None:
+            facts |= {
+                "out-of-scope texts": f"{rejection.texts:,}",
+                "OOS recall": f"{rejection.oos_recall:.2%}",
+                "false-reject rate": f"{rejection.false_reject_rate:.2%}",
+                "AUROC": f"{rejection.auroc:.4f}",
+                "false accepts at 95% true accepts": f"{rejection.fpr_at_95_tpr:.2%}",
+            }
+        return facts
+
+    def __str__(self) -> str:
+        return "\n".join(f"{name}: {figure}" for name, figure in self.facts().items())
+
+    def _repr_html_(self) -> str:
+        """Return the main figures and the weakest intents, as a notebook shows them."""
+        weakest = sorted((m for m in self.intents if m.support), key=lambda m: m.recall)
+        rows = [*self.facts().items()]
+        rows += [(f"recall of {m.intent}", f"{m.recall:.2%}") for m in weakest[:SHOWN_INTENTS]]
+        cells = "".join(
+            f"<tr><th style='text-align: left'>{escape(name)}</th><td>{figure}</td></tr>"
+            for name, figure in rows
+        )
+        return f"<table>{cells}</table>"
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ class Checkpoint:
         data: TrainingData,
         origins: Mapping[str, str | None] = MappingProxyType({}),
     ) -> None:
-        self.path = output.with_name(f"{output.name}.checkpoint")
+        self.path = self.path_beside(output)
         splits = (data.train, data.validation, data.out_of_scope_train)
         learned_from = repr((data.labels, splits, data.unlabelled, data.transfer))
         # What a run must share with the one that left the checkpoint, in types that are safe
@@ -49,6 +49,11 @@ class Checkpoint:
             "data": hashlib.sha256(learned_from.encode()).hexdigest(),
             **origins,
         }
+
+    @staticmethod
+    def path_beside(output: Path) -> Path:
+        """Return the path of the checkpoint of an artifact."""
+        return output.with_name(f"{output.name}.checkpoint")
 
     def check(self, resume: bool) -> None:
         """Refuse to overwrite another run's progress unknowingly.
@@ -95,7 +100,3 @@ class Checkpoint:
         """
         with atomic_write(self.path, overwrite=True) as file:
             torch.save({"run": self._run, "training": training.state()}, file)
-
-    def delete(self) -> None:
-        """Delete the checkpoint, if there is one."""
-        self.path.unlink(missing_ok=True)
