@@ -37,6 +37,7 @@ def fit(
     validation: tuple[Iterable[Any], Iterable[Any]] | None = None,
     max_false_rejects: float = 0.04,
     seed: int = 0,
+    sample_weight: Iterable[float] | None = None,
     progress: "bool | Observer | None" = None,
     settings: Mapping[str, Any] | None = None,
     stop: "threading.Event | None" = None,
@@ -69,6 +70,7 @@ def fit(
             default a tenth of the texts is held out.
         max_false_rejects: the greatest share of in-scope texts to reject, between 0 and 1.
         seed: of all random numbers.
+        sample_weight: how much each of the N texts counts in training, 0 or more.
         progress: True shows a bar, in a terminal and in a notebook; or an observer of the run.
         settings: other settings by name, such as ``{"epochs": 30, "objective.temperature": 2}``;
             see model_training/settings.py.
@@ -110,6 +112,7 @@ def fit(
         out_of_scope=out_of_scope,
         unlabelled=unlabelled,
         transfer=transfer,
+        sample_weight=sample_weight,
         seed=seed,
     ).shortened(run.max_characters)
     if loaded.report.findings:

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from .examples import OUT_OF_SCOPE, DataError, DataFile
+from .examples import OUT_OF_SCOPE, DataError, DataFile, Examples
 from .rows import Rows
 
 
@@ -60,6 +61,36 @@ def text_column(texts: Iterable[Any], name: str = "texts") -> list[str]:
         if not isinstance(text, str):
             raise DataError(f"{name}[{place}] is of type {type(text).__name__}; give a string")
     return given
+
+
+def row_weights(
+    weights: Iterable[float], file: DataFile, kept: Examples
+) -> npt.NDArray[np.float32]:
+    """Return the weights of some of the texts that `load_columns` was given.
+
+    Args:
+        weights: a number for each text that it was given, 0 or more.
+        file: what it returned.
+        kept: n of the file's examples.
+
+    Returns:
+        Shape (n,), scaled to the mean 1.
+
+    Raises:
+        DataError: they aren't such numbers, or none is above 0.
+    """
+    try:
+        given = np.array(_values(weights, "sample_weight"), dtype=np.float64)
+    except (TypeError, ValueError):
+        given = np.array([np.nan])
+    last = max(file.rows.lines)
+    if len(given) < last or given.ndim != 1 or not np.isfinite(given).all() or given.min() < 0:
+        raise DataError(f"sample_weight: give a number for each of the {last} texts, 0 or more")
+    chosen = given[np.array(kept.lines) - 1]
+    if not chosen.sum():
+        raise DataError("sample_weight: no text that is learnt from has a weight above 0")
+    scaled: npt.NDArray[np.float32] = (chosen / chosen.mean()).astype(np.float32)
+    return scaled
 
 
 def _values(column: Iterable[Any], name: str) -> list[Any]:

@@ -124,6 +124,8 @@ class TrainingData:
     """How many rows of a split have an intent that training lacks, and are left out of it."""
     transfer: tuple[str, ...] = ()
     """Texts of other domains to learn an encoder's predictions of."""
+    weights: npt.NDArray[np.float32] | None = None
+    """How much each training example counts, shape (N,), with the mean 1; None if all do alike."""
 
     def label_indices(self, examples: Examples) -> npt.NDArray[np.intp]:
         """Return the examples' intents by their places in `labels`: shape (N,)."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from . import checks, public, splits
-from .columns import load_columns
+from .columns import load_columns, row_weights
 from .examples import (
     DataError,
     DataFile,
@@ -210,6 +210,7 @@ def from_texts(
     out_of_scope: Iterable[Any] | None = None,
     unlabelled: Iterable[Any] | None = None,
     transfer: Iterable[Any] | None = None,
+    sample_weight: Iterable[float] | None = None,
     seed: int = 0,
 ) -> TrainingData:
     """Check texts that a program has in memory; all is as for `from_files`.
@@ -221,6 +222,8 @@ def from_texts(
         out_of_scope: texts of no intent.
         unlabelled: texts whose intents aren't known.
         transfer: texts of other domains, or ``"general"`` for the corpus of general.py.
+        sample_weight: N numbers, how much each of the first texts counts in training; those held
+            out count alike.
         seed: decides what is held out.
 
     Raises:
@@ -251,7 +254,10 @@ def from_texts(
         "licence": None,
         "sha256": {split: file.sha256 for split, file in files.items()},
     }
-    return _assemble("texts", files, provenance, seed, more)
+    data = _assemble("texts", files, provenance, seed, more)
+    if sample_weight is None:
+        return data
+    return replace(data, weights=row_weights(sample_weight, files["train"], data.train))
 
 
 @dataclass(frozen=True)

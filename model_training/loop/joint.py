@@ -95,6 +95,8 @@ class JointTraining:
         self._generator = np.random.default_rng(settings.seed)
         self._intents = len(data.labels)
         self._labels = torch.from_numpy(data.label_indices(data.train))
+        self._weights = None if data.weights is None else torch.from_numpy(data.weights).to(device)
+        # Shares of examples, not of their weights: an intent may have none above 0.
         shares = self._labels.bincount(minlength=len(data.labels)) / len(self._labels)
         self._log_priors = shares.log().to(device)
         self._batches = Batches(settings, data, self._generator, graph)
@@ -156,9 +158,10 @@ class JointTraining:
         """
         texts, views, objective = batch.texts, batch.views, self.settings.objective
         labels = self._labels[torch.from_numpy(texts)].to(self.device)
+        weights = None if self._weights is None else self._weights[torch.from_numpy(texts)]
         trainer, distillation, projection, soft_labels = 0.0, 0.0, 0.0, None
         if self.teacher:
-            trainer, soft_labels = self.teacher.step(texts, labels, self._hooks)
+            trainer, soft_labels = self.teacher.step(texts, labels, self._hooks, weights)
         guided = bool(self.encoder) and self._encoder_accuracy >= self._latest_accuracy
         guesses = torch.empty(0) if guided else self._guess(batch)
         predicted = self.encoder.of(batch) if self.encoder else None
@@ -168,7 +171,7 @@ class JointTraining:
         for view in views:
             predictions = self.projection_network(_values(view, self.device)).tensor_split(ends)
             logits, unlabelled_logits, transfer_logits, joined_logits, outlier_logits = predictions
-            projection_loss = objective.projection_loss(logits, labels, self._log_priors)
+            projection_loss = objective.projection_loss(logits, labels, self._log_priors, weights)
             loss = objective.projection_weight * projection_loss
             terms = []
             if soft_labels is not None:

@@ -43,16 +43,20 @@ class Teacher:
         self._optimiser = Optimiser(self.network, settings.trainer_learning_rate, steps)
 
     def step(
-        self, texts: npt.NDArray[np.intp], labels: Tensor, hooks: Sequence[Hook]
+        self,
+        texts: npt.NDArray[np.intp],
+        labels: Tensor,
+        hooks: Sequence[Hook],
+        weights: Tensor | None = None,
     ) -> tuple[float, Tensor]:
-        """Train on the texts of B indices and their labels, shape (B,).
+        """Train on the texts of B indices, their labels, shape (B,), and their weights, (B,).
 
         Returns:
             The loss, and the soft labels for the projection network: shape (B, C).
         """
         tokens = self._tokens.batch(texts).to(self._device)
         logits = self.network(tokens)
-        loss = self._objective.trainer_loss(logits, labels)
+        loss = self._objective.trainer_loss(logits, labels, weights)
         self._optimiser.step(self._objective.trainer_weight * loss)
         soft_labels = refined(hooks, tokens, labels, self._objective.soft_labels(logits))
         return loss.item(), soft_labels

@@ -12,10 +12,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def _cross_entropy(logits: "Tensor", target: "Tensor") -> "Tensor":
+def _cross_entropy(logits: "Tensor", target: "Tensor", weights: "Tensor | None" = None) -> "Tensor":
+    """Return the mean over the batch, each example times its weight if they are given."""
     from torch.nn import functional  # late: the settings, with this objective, are read without
 
-    return functional.cross_entropy(logits, target)
+    if weights is None:
+        return functional.cross_entropy(logits, target)
+    return (weights * functional.cross_entropy(logits, target, reduction="none")).mean()
 
 
 @dataclass(frozen=True)
@@ -74,13 +77,17 @@ class Objective:
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
 
-    def trainer_loss(self, logits: "Tensor", labels: "Tensor") -> "Tensor":
+    def trainer_loss(
+        self, logits: "Tensor", labels: "Tensor", weights: "Tensor | None" = None
+    ) -> "Tensor":
         """Return D(h_θ, y), the mean over an ensemble's members.
 
-        Shape (members, B, C) and (B,) in, a scalar out.
+        Shape (members, B, C), (B,) and, the weight of each example if given, (B,) in, a scalar out.
         """
         members, _, intents = logits.shape
-        return _cross_entropy(logits.reshape(-1, intents), labels.repeat(members))
+        if weights is not None:
+            weights = weights.repeat(members)
+        return _cross_entropy(logits.reshape(-1, intents), labels.repeat(members), weights)
 
     def soft_labels(self, logits: "Tensor") -> "Tensor":
         """Return the trainer's softened prediction h_θ, the mean over an ensemble's members.
@@ -108,15 +115,20 @@ class Objective:
         return soft * temperature**2 if self.scale_by_temperature else soft
 
     def projection_loss(
-        self, logits: "Tensor", labels: "Tensor", log_priors: "Tensor | None" = None
+        self,
+        logits: "Tensor",
+        labels: "Tensor",
+        log_priors: "Tensor | None" = None,
+        weights: "Tensor | None" = None,
     ) -> "Tensor":
         """Return D(h_p, y), adjusted to the intents' priors if they are given.
 
-        Shape (B, C), (B,) and, the ln of each intent's share in training, (C,) in, a scalar out.
+        Shape (B, C), (B,), the ln of each intent's share in training, (C,), and the weight of each
+        example, (B,), in, a scalar out.
         """
         if log_priors is not None:
             logits = logits + self.prior_adjustment * log_priors
-        return _cross_entropy(logits, labels)
+        return _cross_entropy(logits, labels, weights)
 
     def unlabelled_loss(self, logits: "Tensor", guesses: "Tensor") -> "Tensor":
         """Return the cross-entropy with a prediction: shape (U, C) twice in, a scalar out."""

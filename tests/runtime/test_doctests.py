@@ -8,6 +8,9 @@ import pytest
 
 import neuralbits
 
+# Of the example of fit: so little data is worth a warning.
+pytestmark = pytest.mark.filterwarnings("ignore::neuralbits.model_training.DataWarning")
+
 FOLDER = Path(neuralbits.__file__).parent
 MODULES = sorted(
     file.stem for file in FOLDER.glob("*.py") if ">>> " in file.read_text(encoding="utf-8")

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from neuralbits.model_training.data import DataFile, columns, load_columns
+from neuralbits.model_training.data import DataError, DataFile, columns, load_columns
 
 TEXTS = ["lights on", "play jazz", None, *(f"play song {i}" for i in range(20))]
 INTENTS = ["on", "play", "on", *["play"] * 20]
@@ -85,6 +85,23 @@ def test_other_texts_and_intents_are_other_data() -> None:
 def test_what_is_no_text_is_found(value: Any) -> None:
     loaded = load_columns([*TEXTS[3:], value], INTENTS[2:])
     assert [finding.lines for finding in loaded.findings] == [(21,)]
+
+
+def test_weights_follow_the_texts_that_are_kept() -> None:
+    """A text that can't be used takes its weight with it, and the held-out ones do."""
+    file = load_columns(TEXTS, INTENTS)
+    kept = file.examples.select([1, 4, 6])  # on lines 2, 6 and 8, as line 3 has no text
+    weights = columns.row_weights(range(len(TEXTS)), file, kept)
+    assert weights.tolist() == pytest.approx([3 * line / 13 for line in (1, 5, 7)])
+
+
+@pytest.mark.parametrize(
+    "weights", [[1.0], ["a"] * 23, [-1.0] * 23, [float("nan")] * 23, [[1, 2]] * 23, [0] * 23]
+)
+def test_what_are_no_weights_is_refused(weights: Any) -> None:
+    file = load_columns(TEXTS, INTENTS)
+    with pytest.raises(DataError, match="sample_weight"):
+        columns.row_weights(weights, file, file.examples)
 
 
 def test_the_examples_print_what_they_show() -> None:

@@ -60,6 +60,22 @@ def learned(training: JointTraining, homes: TrainingData) -> bytes:
     return content(training.network(), homes)
 
 
+@pytest.mark.parametrize("trainer", ["none", "feedforward"])
+def test_equal_weights_change_nothing_and_others_do(trainer: str, homes: TrainingData) -> None:
+    settings = replace(SETTINGS, epochs=1, trainer=replace(SETTINGS.trainer, names=trainer))
+    ones = np.ones(len(homes.train), dtype=np.float32)
+    others = ones.copy()
+    others[::2], others[1::2] = 1.9, 0.1
+    losses = [
+        run(begin(replace(homes, weights=weights), settings)).history[0]
+        for weights in (None, ones, others)
+    ]
+    assert losses[1].projection_loss == pytest.approx(losses[0].projection_loss)
+    assert losses[2].projection_loss != pytest.approx(losses[0].projection_loss)
+    if trainer != "none":
+        assert losses[2].trainer_loss != pytest.approx(losses[0].trainer_loss)
+
+
 def test_both_networks_learn(homes: TrainingData) -> None:
     history = run(begin(homes, replace(SETTINGS, epochs=60, trainer_learning_rate=0.01))).history
     assert [record.epoch for record in history] == list(range(1, 61))

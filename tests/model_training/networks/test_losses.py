@@ -176,3 +176,15 @@ def test_the_encoders_loss_has_a_temperature_apart() -> None:
     plain = Objective().distillation_loss(logits, soft)
     assert objective.encoder_loss(logits, soft).item() == pytest.approx(plain.item())
     assert objective.encoder_loss(logits, soft) != objective.distillation_loss(logits, soft)
+
+
+def test_weights_of_2_and_0_are_an_example_twice_and_none() -> None:
+    objective = Objective()
+    logits, labels = torch.tensor(PROJECTION), torch.tensor(LABELS)
+    weights = torch.tensor([2.0, 0.0])
+    weighted = objective.projection_loss(logits, labels, None, weights)
+    assert weighted == objective.projection_loss(logits[[0, 0]], labels[[0, 0]])
+    trainer = torch.tensor(TRAINER)
+    weighted = objective.trainer_loss(trainer, labels, weights)
+    expected = objective.trainer_loss(trainer[:, [0, 0]], labels[[0, 0]])
+    assert weighted == pytest.approx(expected)
