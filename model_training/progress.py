@@ -87,6 +87,11 @@ class NotebookProgress(Observer):
         self._figures = "preparing"
         self._shown = -1.0
 
+    def embed(self, done: int, count: int) -> None:
+        """Show how many texts are embedded."""
+        self._epochs, self._figures = max(count, 1), "embedding texts"
+        self._show(done)
+
     def begin(self, epochs: int) -> None:
         """Show an empty bar."""
         self._epochs = epochs

@@ -202,6 +202,32 @@ def test_training_runs_beside_another_projects_app(installation: Installation) -
     check_the_training(installation)
 
 
+@pytest.mark.long
+def test_the_notebook_runs(installation: Installation) -> None:
+    shutil.copy(ROOT / "examples" / "quickstart.ipynb", installation.folder)
+    installation.run("-c", NOTEBOOK)
+    notebook = json.loads((installation.folder / "executed.ipynb").read_text())
+    shown = [
+        "".join(output.get("data", {}).get("text/plain", []))
+        for cell in notebook["cells"]
+        for output in cell.get("outputs", [])
+    ]
+    assert any("of validation right" in each for each in shown)  # trained
+    assert any("accuracy: " in each for each in shown)  # evaluated
+    assert any(each.startswith("<Classifier: 3 intents") for each in shown)  # saved and loaded
+    assert "'intent': 'track_order'" in shown[-1]  # served
+
+
+NOTEBOOK = """
+import nbformat
+from nbclient import NotebookClient
+
+notebook = nbformat.read("quickstart.ipynb", 4)
+NotebookClient(notebook, kernel_name="python3", timeout=None).execute()
+nbformat.write(notebook, "executed.ipynb")
+"""
+
+
 @pytest.fixture(scope="module")
 def pip_installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """Return an empty environment into which pip installed the wheel and what it requires."""

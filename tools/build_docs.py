@@ -39,6 +39,13 @@ API = {
 ::: neuralbits.Manifest
 ::: neuralbits.errors
 """,
+    "api/training.md": """\
+# Python: train
+
+::: neuralbits.model_training.fitting.fit
+::: neuralbits.model_training.trained.Trained
+::: neuralbits.sklearn
+""",
     "api/tables.md": """\
 # Python: tables and exports
 

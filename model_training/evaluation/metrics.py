@@ -103,7 +103,7 @@ class OutOfScope:
     """At most `ROC_POINTS` points (false positive rate, true positive rate) of the curve."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Evaluation:
     """Everything measured on one set of examples."""
 
@@ -152,7 +152,7 @@ class Evaluation:
             }
         return facts
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return "\n".join(f"{name}: {figure}" for name, figure in self.facts().items())
 
     def _repr_html_(self) -> str:
