@@ -8,7 +8,7 @@ such views. From unlabelled texts it learns to predict from a view what it predi
 
 A sentence encoder among the trainers has predicted all texts before the first batch
 (encoder_teacher.py), those of other domains as well. Of unlabelled texts the projection network
-learns the encoder's predictions until its own are the better ones.
+also learns the encoder's predictions, until its own are the better ones.
 
 Without a trainer the projection network learns from the labels alone: λ2 is 0. Methods of
 compression take part by hooks (compression/hook.py).
@@ -162,8 +162,8 @@ class JointTraining:
         trainer, distillation, projection, soft_labels = 0.0, 0.0, 0.0, None
         if self.teacher:
             trainer, soft_labels = self.teacher.step(texts, labels, self._hooks, weights)
-        guided = bool(self.encoder) and self._encoder_accuracy >= self._latest_accuracy
-        guesses = torch.empty(0) if guided else self._guess(batch)
+        guided = self._encoder_accuracy >= self._latest_accuracy
+        guesses = self._guess(batch)
         predicted = self.encoder.of(batch) if self.encoder else None
         joined = 2 * len(texts) if self._edges else 0
         parts = (len(texts), len(batch.unlabelled), len(batch.transfer), joined)
@@ -185,7 +185,7 @@ class JointTraining:
             if len(guesses):
                 unlabelled_loss = objective.unlabelled_loss(unlabelled_logits, guesses)
                 loss = loss + objective.unlabelled_weight * unlabelled_loss
-            elif predicted and len(predicted.unlabelled):
+            if predicted and guided and len(predicted.unlabelled):
                 unlabelled_loss = objective.encoder_loss(unlabelled_logits, predicted.unlabelled)
                 loss = loss + objective.unlabelled_weight * unlabelled_loss
             if predicted and len(predicted.transfer):

@@ -34,7 +34,7 @@ class Objective:
     unlabelled_weight: float = 1.0
     """Of the projection network's loss on unlabelled texts, if there are any, against what it
     predicts of them when nothing is dropped (consistency, as in Xie et al. 2020,
-    arXiv:1904.12848), or against the encoder's prediction while that is the better one."""
+    arXiv:1904.12848). An encoder's predictions are added as long as they are the better ones."""
     transfer_weight: float = 1.0
     """Of the projection network's loss on texts of other domains, if there are any, against the
     encoder's prediction: λ2's term, on texts that need not have one of the intents."""

@@ -109,6 +109,23 @@ def test_the_projection_network_learns_its_predictions_of_other_texts(
     assert distance(2) < 0.7 * distance(0)
 
 
+def test_of_unlabelled_texts_it_learns_them_while_the_encoder_is_the_better_one(
+    data: TrainingData, encoder: SentenceEncoder
+) -> None:
+    def distance(encoder_accuracy: float) -> float:
+        settings = replace(SETTINGS, epochs=30).override(["objective.transfer_weight=0"])
+        training = begin(data, encoder, settings)
+        training._encoder_accuracy = encoder_accuracy
+        run(training)
+        assert training.encoder
+        ngrams, network = NgramCorpus(training.projection, SAID), training.network()
+        scores = network.scores(ngrams.project(np.arange(len(SAID))))
+        mine = probabilities(scores * network.scale)
+        return float(np.abs(mine - training.encoder.outputs(SAID)[1]).sum())
+
+    assert distance(1.0) < 0.8 * distance(-1.0)
+
+
 def test_its_figures_stand_beside_the_artifacts(
     data: TrainingData, encoder: SentenceEncoder
 ) -> None:
