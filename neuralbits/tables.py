@@ -861,12 +861,26 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _python_values(column: Any) -> list[Any]:
+    pyarrow = import_pyarrow()
     try:
+        if getattr(column.type, "unit", None) == "ns":
+            column = column.cast(_in_microseconds(column.type))
         return column.to_pylist()  # type: ignore[no-any-return]
     except UnicodeDecodeError:  # Arrow doesn't check that its strings are UTF-8
-        return [_decoded(value) for value in column.cast(import_pyarrow().binary()).to_pylist()]
+        return [_decoded(value) for value in column.cast(pyarrow.binary()).to_pylist()]
     except ValueError:  # nanoseconds, which Python's types can't represent
-        return column.cast(import_pyarrow().string()).to_pylist()  # type: ignore[no-any-return]
+        return column.cast(pyarrow.string()).to_pylist()  # type: ignore[no-any-return]
+
+
+def _in_microseconds(kind: Any) -> Any:
+    """Return the type of times in microseconds for one in nanoseconds.
+
+    Of nanoseconds Arrow would make pandas' types where pandas is installed, and Python's elsewhere.
+    """
+    pyarrow = import_pyarrow()
+    if pyarrow.types.is_timestamp(kind):
+        return pyarrow.timestamp("us", kind.tz)
+    return pyarrow.duration("us") if pyarrow.types.is_duration(kind) else pyarrow.time64("us")
 
 
 def _decoded(value: bytes | None) -> str | bytes | None:

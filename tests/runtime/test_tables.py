@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -445,6 +446,27 @@ def test_values_that_python_cannot_hold_become_text_or_bytes(tmp_path: Path) -> 
     assert read(tmp_path / "a.parquet") == [
         Row(1, {"when": "1970-01-01 00:00:00.000000001", "text": b"\xff"})
     ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (pyarrow.timestamp("ns"), datetime(1970, 1, 1, 0, 0, 0, 7)),
+        (pyarrow.timestamp("ns", "UTC"), datetime(1970, 1, 1, 0, 0, 0, 7, UTC)),
+        (pyarrow.duration("ns"), timedelta(microseconds=7)),
+        (pyarrow.time64("ns"), time(0, 0, 0, 7)),
+    ],
+    ids=str,
+)
+def test_times_are_of_pythons_types_with_and_without_pandas(
+    kind: Any, value: object, tmp_path: Path
+) -> None:
+    table = pyarrow.table({"when": pyarrow.array([7000], kind)})
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+    (row,) = read(tmp_path / "a.parquet")
+    assert isinstance(row, Row)
+    assert row.values["when"] == value
+    assert type(row.values["when"]) is type(value)
 
 
 def test_a_file_that_is_no_parquet_is_refused(write: Write) -> None:
