@@ -50,15 +50,17 @@ def server(path: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Iterat
         yield server
 
 
-WAYS = pytest.mark.parametrize(
-    ("server", "reload"),
-    [({}, hang_up), ({}, request), ({"watch": True}, wait)],
-    ids=["SIGHUP", "request", "watch"],
-    indirect=["server"],
-)
+ASKED = [({}, hang_up), ({}, request)]
+WATCHED = ({"watch": True}, wait)
 
 
-@WAYS
+def ways(*chosen: Any) -> pytest.MarkDecorator:
+    """Run a test for each way to have another artifact served."""
+    names = ["SIGHUP", "request", "watch"]
+    return pytest.mark.parametrize(("server", "reload"), chosen, ids=names, indirect=["server"])
+
+
+@ways(*ASKED, WATCHED)
 def test_a_new_artifact_is_served_after(
     server: Server, path: Path, reload: Callable[[Server], None]
 ) -> None:
@@ -86,7 +88,7 @@ def reloaded(server: Server, status: str) -> Any:
     return until(ready)
 
 
-@WAYS
+@ways(*ASKED, pytest.param(*WATCHED, marks=pytest.mark.long))
 def test_a_broken_one_is_refused_the_old_one_goes_on_and_everybody_is_told(
     server: Server, path: Path, reload: Callable[[Server], None]
 ) -> None:

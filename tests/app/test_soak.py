@@ -35,6 +35,7 @@ def test_a_short_soak_ends_well() -> None:
     assert ", 0 failed, 0 faults logged; a second after the last one" in lines[-1]
 
 
+@pytest.mark.long
 def test_what_is_not_answered_as_it_should_be_is_a_failure(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

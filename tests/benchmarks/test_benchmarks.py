@@ -144,7 +144,9 @@ def baselines_python() -> Path:
     return python
 
 
-@pytest.mark.parametrize("module", ["linear_svc", "fasttext_baseline"])
+@pytest.mark.parametrize(
+    "module", ["linear_svc", pytest.param("fasttext_baseline", marks=pytest.mark.long)]
+)
 def test_a_baseline_learns_and_answers(module: str, tmp_path: Path) -> None:
     """Fasttext needs the baselines' environment; scikit-learn is also in this one."""
     python = Path(sys.executable) if module == "linear_svc" else baselines_python()

@@ -158,6 +158,7 @@ def test_a_rate_is_kept_while_answers_take_less(tmp_path: Path, artifact_path: P
 
 
 @needs_wrk
+@pytest.mark.long
 def test_one_run_measures_everything() -> None:
     effort = service.Effort(rounds=1, seconds=1, starts=1)
     output = StringIO()
@@ -175,6 +176,7 @@ def test_one_run_measures_everything() -> None:
 
 
 @needs_wrk
+@pytest.mark.long
 def test_ctrl_c_stops_the_benchmark_and_its_processes() -> None:
     program = f"""
 from rich.console import Console

@@ -1,19 +1,30 @@
 """The general corpus: everyday texts of other domains, never those that are measured with."""
 
 import csv
+import functools
 from pathlib import Path
 
 import pytest
 
-from neuralbits.model_training.data import Examples, TrainingData, from_files, general, public
+from neuralbits.model_training.data import (
+    Examples,
+    TrainingData,
+    from_files,
+    general,
+    home_assistant,
+    public,
+)
 from neuralbits.model_training.data.examples import DataFile
 from neuralbits.text import key
+
+home = functools.cache(home_assistant.load)
 
 
 @pytest.fixture(autouse=True)
 def _nothing_public(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("NEURALBITS_DATA", raising=False)
+    monkeypatch.setattr(home_assistant, "load", home)  # the same sentences, made once
 
 
 def file_of(*texts: str) -> DataFile:

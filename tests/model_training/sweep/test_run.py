@@ -192,6 +192,7 @@ def test_what_is_finished_is_not_trained_again(copied: Path) -> None:
     assert changed <= {"sweep.json", "sweep.svg"}  # the times are taken again
 
 
+@pytest.mark.long
 def test_a_sweep_goes_on_after_ctrl_c_and_after_a_kill(uninterrupted: Path, tmp_path: Path) -> None:
     write_homes(tmp_path)
     checkpoint = tmp_path / "swept" / f"{NAMES[1]}.safetensors.checkpoint"
@@ -230,6 +231,7 @@ def test_a_sweep_goes_on_after_ctrl_c_and_after_a_kill(uninterrupted: Path, tmp_
         assert resumed == (uninterrupted / f"{name}.safetensors").read_bytes()
 
 
+@pytest.mark.long
 def test_a_value_is_added_and_one_that_failed_is_tried_again(copied: Path) -> None:
     damaged = copied / "swept" / "bits-64-seed-0.safetensors.checkpoint"
     damaged.write_bytes(b"no checkpoint")
