@@ -460,7 +460,8 @@ def make_example(name: str, *goals: str, build: Path) -> str:
     )
     program.chmod(0o755)
     variables = [f"NEURALBITS={program}", f"BUILD={build}", "CFLAGS=-std=c99 -O0"]
-    command = ["make", "-s", *goals, *variables]
+    # Within another make, which passes its flags on, -s alone does not silence this one.
+    command = ["make", "-s", "--no-print-directory", *goals, *variables]
     ran = subprocess.run(command, cwd=ROOT / "examples" / name, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
     return ran.stdout
