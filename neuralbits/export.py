@@ -63,16 +63,17 @@ def export(artifact: Path, form: Format, folder: Path, *, overwrite: bool = Fals
         neuralbits.loads(content)  # refuses an artifact with a faulty network
         contents = manifest.open(content)
     _check(str(artifact), contents)
-    names: dict[str, str] = {}
+    names = {identifier(artifact.stem): artifact.stem}
     if form == "c":
         files = dict(_as_c(artifact, contents))
-        names = {identifier(artifact.stem): artifact.stem}
-    elif form == "wasm":
-        files = dict(_as_wasm(artifact, contents))
-    elif form == "npm":
-        files = dict(kits.npm(_kit(artifact, contents), dict(_as_wasm(artifact, contents))))
+    elif form in _FIRMWARE:
+        kit = _kit(artifact, contents, _scratch_size(artifact, contents))
+        files = dict(_FIRMWARE[form](kit))
     else:
-        files = dict(_FIRMWARE[form](_kit(artifact, contents)))
+        names = {}
+        files = dict(_as_wasm(artifact, contents))
+        if form == "npm":
+            files = dict(kits.npm(_kit(artifact, contents), files))
     _write(files, names, folder, contents.manifest.digest, overwrite=overwrite)
     return [folder / name for name in files]
 
@@ -85,19 +86,14 @@ _FIRMWARE: dict[str, Callable[[kits.Kit], Iterator[tuple[str, bytes]]]] = {
 }
 
 
-def _kit(artifact: Path, contents: Contents) -> kits.Kit:
-    """Describe an artifact for a library.
-
-    Raises:
-        ExportError: the compiled kernel is missing.
-    """
+def _kit(artifact: Path, contents: Contents, scratch: int = 0) -> kits.Kit:
     return kits.Kit(
         artifact.stem,
         identifier(artifact.stem),
         contents.manifest.labels,
         contents.content,
         contents.manifest.digest,
-        _scratch_size(artifact, contents),
+        scratch,
         MAX_TEXT_BYTES,
     )
 

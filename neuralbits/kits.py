@@ -37,7 +37,8 @@ class Kit:
     content: bytes
     digest: str
     scratch: int
-    """Bytes of working memory for a text of ``max_text`` bytes."""
+    """Bytes of working memory for a text of ``max_text`` bytes; 0 for an npm package, whose memory
+    grows with the text."""
     max_text: int
 
     @property

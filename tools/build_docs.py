@@ -13,7 +13,7 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-SOURCE, SITE = ROOT / "build" / "site-source", ROOT / "build" / "site"
+SOURCE = ROOT / "build" / "site-source"  # as zensical.toml names it
 PAGES = (
     "README.md",
     "CHANGELOG.md",
@@ -54,6 +54,7 @@ API = {
 ::: neuralbits.hub
 """,
 }
+_PICTURES = (".svg", ".webp", ".png")
 _LINK = re.compile(r"(\]\()([^)\s]+)(\))|(\bsrc=\")([^\"]+)(\")")
 
 
@@ -73,7 +74,7 @@ def main() -> None:
     for name, text in API.items():
         write(Path(name), text)
     for file in linked - pages:
-        if file.suffix in (".svg", ".webp", ".png"):
+        if file.suffix in _PICTURES:
             target = SOURCE / file
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / file, target)
@@ -123,7 +124,7 @@ def rewritten(page: Path, text: str, pages: set[Path]) -> tuple[str, set[Path]]:
         linked.add(file)
         if file in pages:
             path = path.replace("README.md", "index.md") if file == Path("README.md") else path
-        elif file.suffix not in (".svg", ".webp", ".png"):
+        elif file.suffix not in _PICTURES:
             path = f"{repository()}/blob/main/{file.as_posix()}"
         return before + path + hash_ + anchor + after
 

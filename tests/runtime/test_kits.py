@@ -93,6 +93,27 @@ def test_the_source_is_the_same_in_every_firmware_kit(form: export.Format, tmp_p
 
 
 @pytest.mark.parametrize("form", FIRMWARE)
+def test_two_artifacts_of_one_name_in_c_are_refused_in_one_folder(
+    form: export.Format, tmp_path: Path
+) -> None:
+    one, other = tmp_path / "a-b.safetensors", tmp_path / "a_b.safetensors"
+    shutil.copy(HOME, one)
+    shutil.copy(CLINC150, other)
+    folder = kit(one, form, tmp_path / "kit")
+    with pytest.raises(export.ExportError, match=r"has an export of a-b\.safetensors"):
+        export.export(other, form, folder)
+
+
+def test_the_npm_package_needs_no_compiled_kernel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("neuralbits.kernel.COMPILED", False)
+    kit(HOME, "npm", tmp_path / "npm")
+    with pytest.raises(export.ExportError, match="without the compiled kernel"):
+        export.export(HOME, "arduino", tmp_path / "arduino")
+
+
+@pytest.mark.parametrize("form", FIRMWARE)
 def test_each_manifest_says_the_same(form: export.Format, tmp_path: Path) -> None:
     folder = kit(HOME, form, tmp_path / "kit")
     summary = "Classifies texts into 42 intents on the device (home-assistant-en)."
